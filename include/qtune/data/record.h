@@ -1,0 +1,50 @@
+// What a data file's line becomes: a conversation, or token ids that were made elsewhere.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace qtune {
+
+/// Where a sample comes from; travels with it to the last log line (DESIGN: any sample's fate can be told).
+struct SampleId {
+  std::string file;    // path as given
+  int64_t line = 0;    // 1-based line of a .jsonl file; 1-based index of the record in a .json array
+  std::string record;  // the record's own "id", may be empty
+
+  /// The record's own id, else "file:line".
+  std::string name() const { return record.empty() ? file + ":" + std::to_string(line) : record; }
+  /// Always "file:line", for error messages.
+  std::string place() const { return file + ":" + std::to_string(line); }
+};
+
+enum class Role { kSystem, kUser, kAssistant, kTool };
+
+struct Message {
+  Role role;
+  std::string content;  // UTF-8
+  bool train = true;    // only read for kAssistant: its tokens are trainable
+};
+
+struct Conversation {
+  SampleId id;
+  std::vector<Message> messages;  // at least one
+};
+
+inline constexpr int32_t kIgnoreLabel = -100;
+
+struct PreTokenized {
+  SampleId id;
+  std::vector<int32_t> input_ids;
+  std::vector<int32_t> labels;  // same length; kIgnoreLabel or equal to input_ids
+};
+
+using Record = std::variant<Conversation, PreTokenized>;
+
+inline const SampleId& id_of(const Record& record) {
+  return std::visit([](const auto& r) -> const SampleId& { return r.id; }, record);
+}
+
+}  // namespace qtune

@@ -1,0 +1,55 @@
+// What pruning looks at and what it decides: plain arrays in, a decision out.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace qtune {
+
+/// One sample's scores over T(x), its trainable positions in order. All vectors have the same length.
+struct SampleScores {
+  std::string id;
+  std::vector<double> nll;            // nats: -ln p(token | before)
+  std::vector<double> entropy;        // nats: of the prediction over the whole vocabulary, >= 0
+  std::vector<int32_t> positions;     // index of the predicted token in the sample; may be empty (a scores file without)
+  std::vector<int32_t> span;          // number of the contiguous run of trainable positions
+  std::vector<uint8_t> end_of_turn;   // 1: the token ends an assistant's turn
+};
+
+/// Quadrants of the Error-Uncertainty plane (paper, section 4).
+enum class Quadrant {
+  kNoise,          // Q1: high perplexity, high entropy
+  kMisconception,  // Q2: high perplexity, low entropy
+  kRedundant,      // Q3: low, low
+  kCalibration,    // Q4: low perplexity, high entropy
+  kMiddle,         // between the thresholds on either axis
+};
+
+/// "Q1".."Q4", "mid".
+const char* quadrant_name(Quadrant quadrant);
+
+/// One sample's fate.
+struct SampleDecision {
+  std::string id;
+  double perplexity = 0;  // exp of the mean nll (capped at e^80)
+  double entropy = 0;     // mean entropy, nats
+  Quadrant quadrant = Quadrant::kMiddle;
+  bool kept = false;
+  bool supplement = false;           // kept although outside Q2 and Q4, to meet the target
+  std::vector<int32_t> kept_tokens;  // ascending indices into T(x); empty unless kept
+};
+
+struct Thresholds {
+  double alpha = 0, beta = 0;  // quantile fractions of the last bisection round
+  double ppl_hi = 0, ppl_lo = 0, ent_lo = 0, ent_hi = 0;
+};
+
+/// The fates of all samples of one step, in their order. `thresholds` only where the method has them (qtuning).
+struct PruneDecision {
+  std::optional<Thresholds> thresholds;
+  std::vector<SampleDecision> samples;
+};
+
+}  // namespace qtune

@@ -1,0 +1,125 @@
+#include "qtune/base/file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+#include "qtune/base/error.h"
+
+namespace qtune {
+namespace {
+
+[[noreturn]] void fail(const std::filesystem::path& path, const char* verb) {
+  const int reason = errno;
+  std::string hint;
+  if (reason == ENOSPC) hint = " ---> free some space on that disk and run again";
+  throw Error(fmt::format("{}: cannot {}: {}{}", path.string(), verb, std::strerror(reason), hint));
+}
+
+class FileDescriptor {
+ public:
+  FileDescriptor(const std::filesystem::path& path, int flags) : fd_(::open(path.c_str(), flags | O_CLOEXEC)) {
+    if (fd_ < 0) fail(path, "open");
+  }
+  ~FileDescriptor() { ::close(fd_); }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+}  // namespace
+
+std::string read_file(const std::filesystem::path& path) {
+  const FileDescriptor file(path, O_RDONLY);
+  std::string content;
+  char block[1 << 16];
+  while (true) {
+    const ssize_t n = ::read(file.get(), block, sizeof block);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail(path, "read");
+    if (n == 0) return content;
+    content.append(block, static_cast<size_t>(n));
+  }
+}
+
+void write_file_atomic(const std::filesystem::path& path, std::string_view content) {
+  AtomicFileWriter writer(path);
+  writer.write(content);
+  writer.commit();
+}
+
+AtomicFileWriter::AtomicFileWriter(std::filesystem::path target) : target_(std::move(target)) {
+  static std::atomic<int> serial{0};
+  temporary_ = target_;
+  temporary_ += fmt::format(".tmp-{}-{}", ::getpid(), serial++);
+  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd_ < 0) fail(target_, "create");
+}
+
+AtomicFileWriter::~AtomicFileWriter() {
+  if (fd_ < 0) return;
+  ::close(fd_);
+  ::unlink(temporary_.c_str());
+}
+
+void AtomicFileWriter::write(const void* data, size_t num_bytes) {
+  const char* p = static_cast<const char*>(data);
+  while (num_bytes > 0) {
+    const ssize_t n = ::write(fd_, p, num_bytes);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail(target_, "write");
+    p += n;
+    num_bytes -= static_cast<size_t>(n);
+  }
+}
+
+void AtomicFileWriter::commit() {
+  if (::fsync(fd_) != 0) fail(target_, "sync");
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail(target_, "rename");
+  ::close(fd_);
+  fd_ = -1;
+  sync_folder(target_.has_parent_path() ? target_.parent_path() : std::filesystem::path("."));
+}
+
+void sync_folder(const std::filesystem::path& folder) {
+  const FileDescriptor dir(folder, O_RDONLY | O_DIRECTORY);
+  if (::fsync(dir.get()) != 0 && errno != EINVAL) fail(folder, "sync");
+}
+
+MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
+  const FileDescriptor file(path, O_RDONLY);
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0) fail(path, "stat");
+  if (!S_ISREG(info.st_mode)) throw Error(fmt::format("{}: expected a regular file", path.string()));
+  size_ = static_cast<size_t>(info.st_size);
+  if (size_ == 0) return;
+  data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (data_ == MAP_FAILED) {
+    data_ = nullptr;
+    fail(path, "map");
+  }
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(data_, size_);
+}
+
+std::string format_bytes(uint64_t num_bytes) {
+  const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(num_bytes);
+  size_t unit = 0;
+  while (value >= 1024 && unit + 1 < std::size(units)) {
+    value /= 1024;
+    ++unit;
+  }
+  return unit == 0 ? fmt::format("{} B", num_bytes) : fmt::format("{:.1f} {}", value, units[unit]);
+}
+
+}  // namespace qtune

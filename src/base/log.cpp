@@ -1,0 +1,49 @@
+#include "qtune/base/log.h"
+
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+
+#include "qtune/base/error.h"
+
+namespace qtune {
+namespace {
+
+/// Info lines stand as they are; others start with their level.
+class ShortFormatter : public spdlog::formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
+    if (message.level != spdlog::level::info) {
+      const auto level = spdlog::level::to_string_view(message.level);
+      message.color_range_start = out.size();
+      out.append(level.data(), level.data() + level.size());
+      message.color_range_end = out.size();
+      const std::string_view separator = ": ";
+      out.append(separator.data(), separator.data() + separator.size());
+    }
+    out.append(message.payload.data(), message.payload.data() + message.payload.size());
+    out.push_back('\n');
+  }
+  std::unique_ptr<spdlog::formatter> clone() const override { return std::make_unique<ShortFormatter>(); }
+};
+
+}  // namespace
+
+void setup_logging() {
+  auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
+  sink->set_formatter(std::make_unique<ShortFormatter>());
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>("qtune", sink));
+}
+
+void add_log_file(const std::filesystem::path& path) {
+  try {
+    auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path.string());
+    sink->set_pattern("%Y-%m-%d %H:%M:%S.%e %l: %v");
+    spdlog::default_logger()->sinks().push_back(std::move(sink));
+    spdlog::default_logger()->flush_on(spdlog::level::info);
+  } catch (const spdlog::spdlog_ex& e) {
+    throw Error(path.string() + ": cannot open the log: " + e.what());
+  }
+}
+
+}  // namespace qtune
