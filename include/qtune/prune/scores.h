@@ -8,14 +8,17 @@
 
 namespace qtune {
 
-/// One sample's scores over T(x), its trainable positions in order. All vectors have the same length.
+/// One sample's scores over T(x), its trainable positions in order. All vectors that are not empty have the same
+/// length. A sample that was not scored, because no method needs scores, has empty nll and entropy and a full span.
 struct SampleScores {
   std::string id;
-  std::vector<double> nll;            // nats: -ln p(token | before)
-  std::vector<double> entropy;        // nats: of the prediction over the whole vocabulary, >= 0
-  std::vector<int32_t> positions;     // index of the predicted token in the sample; may be empty (a scores file without)
-  std::vector<int32_t> span;          // number of the contiguous run of trainable positions
-  std::vector<uint8_t> end_of_turn;   // 1: the token ends an assistant's turn
+  std::vector<double> nll;           // nats: -ln p(token | before)
+  std::vector<double> entropy;       // nats: of the prediction over the whole vocabulary, >= 0
+  std::vector<int32_t> positions;    // index of the predicted token in the sample; may be empty (a scores file without)
+  std::vector<int32_t> span;         // number of the contiguous run of trainable positions; empty: one run
+  std::vector<uint8_t> end_of_turn;  // 1: the token ends an assistant's turn; empty: none does
+
+  int64_t num_tokens() const { return static_cast<int64_t>(nll.empty() ? span.size() : nll.size()); }
 };
 
 /// Quadrants of the Error-Uncertainty plane (paper, section 4).
@@ -33,8 +36,8 @@ const char* quadrant_name(Quadrant quadrant);
 /// One sample's fate.
 struct SampleDecision {
   std::string id;
-  double perplexity = 0;  // exp of the mean nll (capped at e^80)
-  double entropy = 0;     // mean entropy, nats
+  double perplexity = 0;  // exp of the mean nll (capped at e^80); NaN: not scored
+  double entropy = 0;     // mean entropy, nats; NaN: not scored
   Quadrant quadrant = Quadrant::kMiddle;
   bool kept = false;
   bool supplement = false;           // kept although outside Q2 and Q4, to meet the target
