@@ -19,9 +19,15 @@ endif()
 message(STATUS "LibTorch: ${qtune_torch_root}")
 
 add_library(qtune::libtorch INTERFACE IMPORTED GLOBAL)
+# LibTorch carries headers of libraries that qtune takes from the system (fmt, ...) in other versions. Only its own are
+# made visible, by links.
+set(qtune_torch_include ${PROJECT_BINARY_DIR}/libtorch_include)
+file(MAKE_DIRECTORY ${qtune_torch_include})
+foreach(entry ATen c10 caffe2 torch)
+  file(CREATE_LINK ${qtune_torch_root}/include/${entry} ${qtune_torch_include}/${entry} SYMBOLIC)
+endforeach()
 # SYSTEM: warnings inside LibTorch's headers are not ours.
-target_include_directories(qtune::libtorch SYSTEM INTERFACE
-  ${qtune_torch_root}/include ${qtune_torch_root}/include/torch/csrc/api/include)
+target_include_directories(qtune::libtorch SYSTEM INTERFACE ${qtune_torch_include})
 target_link_libraries(qtune::libtorch INTERFACE ${qtune_torch_root}/lib/libtorch_cpu.so ${qtune_torch_root}/lib/libc10.so)
 # libtorch_cpu.so finds the CUDA runtime and CUPTI wheels beside it by its own rpath; gomp lies in lib/.
 file(GLOB qtune_gomp ${qtune_torch_root}/lib/libgomp*.so*)
@@ -31,6 +37,7 @@ target_compile_options(qtune::libtorch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fope
 target_link_options(qtune::libtorch INTERFACE -Wl,-rpath,${qtune_torch_root}/lib -Wl,--no-as-needed -Wl,--allow-shlib-undefined)
 
 add_library(qtune_torch_pch STATIC ${PROJECT_SOURCE_DIR}/cmake/torch_pch.cpp)
-target_link_libraries(qtune_torch_pch PUBLIC qtune::libtorch)
+# The users' defines have to be the header's own, or GCC will not use it.
+target_link_libraries(qtune_torch_pch PUBLIC qtune::libtorch fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json)
 target_precompile_headers(qtune_torch_pch PRIVATE <ATen/ATen.h> <nlohmann/json.hpp> <fmt/format.h> <string> <vector> <filesystem>)
 target_compile_options(qtune_torch_pch PRIVATE -Winvalid-pch)

@@ -24,7 +24,8 @@ if(QTUNE_SANITIZE)
 endif()
 
 function(qtune_warnings target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -Wno-missing-field-initializers)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -Wno-missing-field-initializers
+    -Wno-restrict)  # GCC 12 sees overlaps in std::string + that are not there (GCC bug 105651)
   if(QTUNE_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()

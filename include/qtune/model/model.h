@@ -1,0 +1,85 @@
+// A decoder-only language model on the CPU: weights, the score pass, the training pass, and generation.
+//
+// Forward and backward are written out layer by layer, without an autograd graph: what is saved between them is chosen,
+// buffers are reused from batch to batch, and a layer's gradients are final the moment its backward returns.
+// The plain twin, built on LibTorch's autograd, is model/reference.h.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "qtune/formats/safetensors.h"
+#include "qtune/model/model_config.h"
+#include "qtune/model/packed_tokens.h"
+#include "qtune/ops/linear_cross_entropy.h"
+
+namespace qtune {
+
+enum class ModelUse { kInference, kTraining };
+
+struct ModelOptions {
+  at::ScalarType compute_dtype = at::kFloat;  // of activations and matrix products: kFloat or kBFloat16
+  ModelUse use = ModelUse::kInference;
+};
+
+/// One weight tensor, by its checkpoint name.
+struct Parameter {
+  std::string name;
+  at::Tensor compute;   // what the forward reads: compute dtype (norm weights: float32)
+  at::Tensor master;    // float32, what the optimizer changes; shares memory with `compute` in float32. Training only.
+  at::Tensor gradient;  // float32, of the sum of nll since the last zero_gradients(). Training only.
+};
+
+/// Keys and values of the tokens seen so far, for generation.
+struct KeyValueCache {
+  std::vector<at::Tensor> keys, values;  // a layer each: (capacity, K, E) compute dtype
+  int64_t length = 0;                    // tokens held
+};
+
+class Model {
+ public:
+  /// Reads config.json and the weights of a Hugging Face folder.
+  /// Throws: CheckpointError naming file, key or tensor (missing, extra, mis-shaped, unreadable dtype).
+  static Model load(const std::filesystem::path& folder, const ModelOptions& options);
+  ~Model();
+  Model(Model&&) noexcept;
+
+  const ModelConfig& config() const;
+  const ModelOptions& options() const;
+  std::vector<Parameter>& parameters();
+
+  /// nll, entropy and logsumexp of each target, (M) float32. Keeps nothing.
+  /// Throws: Error naming a token id or position outside the model's range.
+  RowScores score(const PackedTokens& batch);
+
+  /// Adds the gradients of the SUM of nll over the targets to every parameter's `gradient`; returns the targets' scores.
+  RowScores forward_backward(const PackedTokens& batch);
+
+  void zero_gradients();
+
+  /// Rewrites `compute` from `master` (after masters were loaded; the optimizer does so itself).
+  void refresh_compute_weights();
+
+  KeyValueCache make_cache(int64_t capacity) const;
+
+  /// Runs `ids` (n int32 ids, n >= 1) behind what the cache holds and appends to it. Only an empty cache takes n > 1.
+  /// Returns the logits (V) float32 that follow the last id.
+  /// Throws: Error when the cache is full.
+  at::Tensor next_token_logits(const std::vector<int32_t>& ids, KeyValueCache& cache);
+
+ private:
+  struct State;
+  explicit Model(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+/// The weights under their checkpoint names, for write_model_weights; converted piece by piece while they are written.
+/// Masters where there are any, else compute weights. The model must outlive the result.
+std::vector<TensorToWrite> weights_to_write(Model& model, Dtype dtype);
+
+}  // namespace qtune

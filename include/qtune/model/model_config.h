@@ -1,0 +1,32 @@
+// What a checkpoint's config.json says about the model.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace qtune {
+
+struct ModelConfig {
+  std::string model_type;  // "llama"
+  int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0, num_layers = 0;
+  int64_t num_heads = 0, num_kv_heads = 0, head_dim = 0;
+  int64_t max_positions = 0;
+  double rms_norm_eps = 1e-6, rope_theta = 10000;
+  bool tied_embeddings = false;  // the head is the embedding table
+  std::vector<int32_t> eos_ids;  // generation_config.json's, else config.json's
+
+  int64_t qkv_width() const { return (num_heads + 2 * num_kv_heads) * head_dim; }
+  /// Weights of the whole model (a shared table counted once).
+  int64_t num_parameters() const;
+  /// Multiplications of one token's forward through the layers and, where it predicts a trained token, the head.
+  int64_t layer_macs_per_token() const;
+};
+
+/// Reads config.json (keys of transformers 4 and 5) and, if there, generation_config.json of a model folder.
+/// Throws: CheckpointError naming the file and the key: missing, wrong type, sizes that do not fit together, an
+/// architecture or option that qtune would compute wrongly.
+ModelConfig read_model_config(const std::filesystem::path& folder);
+
+}  // namespace qtune

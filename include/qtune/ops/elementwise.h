@@ -1,0 +1,64 @@
+// Fused element-wise parts of a decoder layer, forward and backward, for packed rows on the CPU.
+//
+// Legend: N packed tokens, D hidden size, H query heads, K key/value heads, E head dimension, F feed-forward size.
+// "compute dtype" is float32 or bfloat16. The residual stream is float32 always: sums over many layers keep their bits.
+// All tensors are contiguous. Every function refuses other shapes or dtypes with qtune::Error. N = 0 does nothing.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace qtune {
+
+/// RMSNorm with the residual addition before it: x_out = x + delta, y = x_out / rms(x_out) * weight.
+/// Shapes: x_ND and x_out_ND (N, D) float32 (may be one tensor); delta_ND (N, D) compute dtype, or undefined: then
+/// x_out must be x; weight_D float32; y_ND (N, D) compute dtype; rstd_N (N) float32 gets 1 / rms.
+void add_rms_norm(const at::Tensor& x_ND, const at::Tensor& delta_ND, const at::Tensor& x_out_ND,
+                  const at::Tensor& weight_D, double epsilon, const at::Tensor& y_ND, const at::Tensor& rstd_N);
+
+/// The y of add_rms_norm again, from its saved x and rstd.
+void rms_norm_again(const at::Tensor& x_ND, const at::Tensor& rstd_N, const at::Tensor& weight_D,
+                    const at::Tensor& y_ND);
+
+/// Backward of y = rms_norm(x): dx_ND (N, D) float32 += dL/dx; dweight_D (D) float32 += dL/dweight.
+/// dy_ND (N, D) compute dtype.
+void rms_norm_backward(const at::Tensor& dy_ND, const at::Tensor& x_ND, const at::Tensor& rstd_N,
+                       const at::Tensor& weight_D, const at::Tensor& dx_ND, const at::Tensor& dweight_D);
+
+/// cos and sin of the rotary angles (RoFormer; halves apart, as Hugging Face stores q and k).
+/// Out: (num_positions, E), cos in the first E/2 columns and sin in the last, float32.
+at::Tensor make_rope_table(int64_t num_positions, int64_t head_dim, double theta);
+
+enum class RopeDirection { kForward, kBackward };
+
+/// Rotates the q and k heads in place. Shapes: qkv_NX (N, (H + 2K) * E) compute dtype; positions_N (N) int32, each below
+/// the table's rows. kBackward applies the transpose (for gradients).
+void apply_rope(const at::Tensor& qkv_NX, const at::Tensor& positions_N, const at::Tensor& table, int64_t num_heads,
+                int64_t num_kv_heads, RopeDirection direction);
+
+/// h = silu(gate) * up. Shapes: gate_up_N2F (N, 2F), gate first; h_NF (N, F).
+void swiglu(const at::Tensor& gate_up_N2F, const at::Tensor& h_NF);
+
+/// dgate_up (N, 2F) from dh (N, F) and the saved gate_up; also writes h again (needed for the weight gradient).
+/// dgate_up may be the same tensor as gate_up.
+void swiglu_backward(const at::Tensor& dh_NF, const at::Tensor& gate_up_N2F, const at::Tensor& dgate_up_N2F,
+                     const at::Tensor& h_NF);
+
+/// to = from, between float32 and bfloat16 (round to nearest even).
+void convert_into(const at::Tensor& from, const at::Tensor& to);
+
+/// sum += addend; sum float32, addend float32 or bfloat16, same shape.
+void accumulate(const at::Tensor& addend, const at::Tensor& sum);
+
+/// x_ND[n] = table_VD[ids_N[n]], as float32. Throws: Error naming the row when an id is outside 0..V-1.
+void embed(const at::Tensor& table_VD, const at::Tensor& ids_N, const at::Tensor& x_ND);
+
+/// dtable_VD[ids_N[n]] += dx_ND[n], in the order of n (so that equal runs give equal bits).
+void embed_backward(const at::Tensor& dx_ND, const at::Tensor& ids_N, const at::Tensor& dtable_VD);
+
+/// out_MD[m] = x_ND[rows_M[m]]; float32. Throws: Error naming a row outside 0..N-1.
+void gather_rows(const at::Tensor& x_ND, const at::Tensor& rows_M, const at::Tensor& out_MD);
+
+/// x_ND[rows_M[m]] += addend_MD[m]; float32, rows_M may hold a row twice.
+void scatter_add_rows(const at::Tensor& addend_MD, const at::Tensor& rows_M, const at::Tensor& x_ND);
+
+}  // namespace qtune

@@ -1,0 +1,288 @@
+#include "qtune/model/model.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mv.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <fmt/format.h>
+
+#include "qtune/base/error.h"
+#include "qtune/ops/attention.h"
+#include "qtune/ops/elementwise.h"
+#include "qtune/ops/linear.h"
+#include "weights.h"
+#include "workspace.h"
+
+namespace qtune {
+
+/// What a layer's forward leaves for its backward. Everything else is computed again.
+struct SavedLayer {
+  at::Tensor x_in_ND, x_mid_ND;  // residual stream before attention and before the feed-forward part, float32
+  at::Tensor rstd_in_N, rstd_mid_N;
+  at::Tensor qkv_NX, attention_NW, logsumexp_HN;
+  at::Tensor gate_up_N2F;
+};
+
+struct Model::State {
+  ModelConfig config;
+  ModelOptions options;
+  ModelWeightTensors weights;
+  AttentionShape attention_shape;
+  at::Tensor rope_table;
+  Workspace workspace;
+
+  at::Tensor buffer(const std::string& name, at::IntArrayRef shape) {
+    return workspace.get(name, shape, options.compute_dtype);
+  }
+  at::Tensor float_buffer(const std::string& name, at::IntArrayRef shape) {
+    return workspace.get(name, shape, at::kFloat);
+  }
+  /// Weight gradients pass through this in bfloat16 before they are added in float32.
+  at::Tensor gradient_scratch(const at::Tensor& gradient) {
+    return options.compute_dtype == at::kFloat ? at::Tensor() : buffer("gradient_scratch", gradient.sizes());
+  }
+
+  SavedLayer saved_buffers(const std::string& prefix, int64_t n);
+  void forward_layer(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& delta_ND, SavedLayer& saved,
+                     const at::Tensor& out_ND);
+  void backward_layer(const LayerWeights& w, const PackedTokens& batch, const SavedLayer& saved,
+                      const at::Tensor& dx_ND);
+  void weight_gradient(const WeightTensors& w, const at::Tensor& dy, const at::Tensor& x) {
+    linear_weight_gradient(dy, x, w.gradient, gradient_scratch(w.gradient));
+  }
+};
+
+SavedLayer Model::State::saved_buffers(const std::string& prefix, int64_t n) {
+  const int64_t d = config.hidden_size;
+  SavedLayer s;
+  s.x_in_ND = float_buffer(prefix + "x_in", {n, d});
+  s.x_mid_ND = float_buffer(prefix + "x_mid", {n, d});
+  s.rstd_in_N = float_buffer(prefix + "rstd_in", {n});
+  s.rstd_mid_N = float_buffer(prefix + "rstd_mid", {n});
+  s.qkv_NX = buffer(prefix + "qkv", {n, config.qkv_width()});
+  s.attention_NW = buffer(prefix + "attention", {n, attention_shape.out_width()});
+  s.logsumexp_HN = float_buffer(prefix + "logsumexp", {config.num_heads, n});
+  s.gate_up_N2F = buffer(prefix + "gate_up", {n, 2 * config.intermediate_size});
+  return s;
+}
+
+/// saved.x_in holds the residual stream before this layer's predecessor's output `delta` (undefined in the first layer)
+/// is added; afterwards it holds the layer's input. out_ND: what this layer adds to saved.x_mid.
+void Model::State::forward_layer(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& delta_ND,
+                                 SavedLayer& saved, const at::Tensor& out_ND) {
+  const int64_t n = batch.num_tokens(), d = config.hidden_size;
+  const at::Tensor normed = buffer("normed", {n, d}), projected = buffer("projected", {n, d});
+  add_rms_norm(saved.x_in_ND, delta_ND, saved.x_in_ND, w.input_norm.compute, config.rms_norm_eps, normed,
+               saved.rstd_in_N);
+  linear(normed, w.qkv.compute, saved.qkv_NX);
+  apply_rope(saved.qkv_NX, batch.positions_N, rope_table, config.num_heads, config.num_kv_heads,
+             RopeDirection::kForward);
+  attention(saved.qkv_NX, batch.cu_seqlens, attention_shape, saved.attention_NW, saved.logsumexp_HN);
+  linear(saved.attention_NW, w.out.compute, projected);
+  add_rms_norm(saved.x_in_ND, projected, saved.x_mid_ND, w.post_norm.compute, config.rms_norm_eps, normed,
+               saved.rstd_mid_N);
+  linear(normed, w.gate_up.compute, saved.gate_up_N2F);
+  const at::Tensor h = buffer("h", {n, config.intermediate_size});
+  swiglu(saved.gate_up_N2F, h);
+  linear(h, w.down.compute, out_ND);
+}
+
+/// dx_ND: gradient of the residual stream behind the layer on entry, before it on return.
+void Model::State::backward_layer(const LayerWeights& w, const PackedTokens& batch, const SavedLayer& saved,
+                                  const at::Tensor& dx_ND) {
+  const int64_t n = batch.num_tokens(), d = config.hidden_size, f = config.intermediate_size;
+  const at::Tensor dy = buffer("dy", {n, d}), normed = buffer("normed", {n, d}), dnormed = buffer("dnormed", {n, d});
+
+  const at::Tensor h = buffer("h", {n, f}), dh = buffer("dh", {n, f});
+  convert_into(dx_ND, dy);
+  linear_input_gradient(dy, w.down.compute, dh);
+  const at::Tensor& dgate_up = saved.gate_up_N2F;  // in place: nobody reads gate_up again
+  swiglu_backward(dh, saved.gate_up_N2F, dgate_up, h);
+  weight_gradient(w.down, dy, h);
+  rms_norm_again(saved.x_mid_ND, saved.rstd_mid_N, w.post_norm.compute, normed);
+  weight_gradient(w.gate_up, dgate_up, normed);
+  linear_input_gradient(dgate_up, w.gate_up.compute, dnormed);
+  rms_norm_backward(dnormed, saved.x_mid_ND, saved.rstd_mid_N, w.post_norm.compute, dx_ND, w.post_norm.gradient);
+
+  const at::Tensor dattention = buffer("dattention", {n, attention_shape.out_width()});
+  const at::Tensor dqkv = buffer("dqkv", {n, config.qkv_width()});
+  convert_into(dx_ND, dy);
+  weight_gradient(w.out, dy, saved.attention_NW);
+  linear_input_gradient(dy, w.out.compute, dattention);
+  attention_backward(dattention, saved.qkv_NX, saved.attention_NW, saved.logsumexp_HN, batch.cu_seqlens,
+                     attention_shape, dqkv);
+  apply_rope(dqkv, batch.positions_N, rope_table, config.num_heads, config.num_kv_heads, RopeDirection::kBackward);
+  rms_norm_again(saved.x_in_ND, saved.rstd_in_N, w.input_norm.compute, normed);
+  weight_gradient(w.qkv, dqkv, normed);
+  linear_input_gradient(dqkv, w.qkv.compute, dnormed);
+  rms_norm_backward(dnormed, saved.x_in_ND, saved.rstd_in_N, w.input_norm.compute, dx_ND, w.input_norm.gradient);
+}
+
+Model::Model(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Model::~Model() = default;
+Model::Model(Model&&) noexcept = default;
+
+Model Model::load(const std::filesystem::path& folder, const ModelOptions& options) {
+  auto state = std::make_unique<State>();
+  state->config = read_model_config(folder);
+  state->options = options;
+  state->weights = load_weights(folder, state->config, options);
+  const ModelConfig& c = state->config;
+  state->attention_shape = {.num_heads = c.num_heads, .num_kv_heads = c.num_kv_heads, .head_dim = c.head_dim};
+  state->rope_table = make_rope_table(c.max_positions, c.head_dim, c.rope_theta);
+  return Model(std::move(state));
+}
+
+const ModelConfig& Model::config() const { return state_->config; }
+const ModelOptions& Model::options() const { return state_->options; }
+std::vector<Parameter>& Model::parameters() { return state_->weights.parameters; }
+
+void Model::zero_gradients() {
+  for (Parameter& p : parameters()) p.gradient.zero_();
+}
+
+void Model::refresh_compute_weights() {
+  for (Parameter& p : parameters()) {
+    if (p.master.defined()) convert_into(p.master, p.compute);
+  }
+}
+
+RowScores Model::score(const PackedTokens& batch) {
+  State& s = *state_;
+  const int64_t n = batch.num_tokens(), m = batch.num_targets(), d = s.config.hidden_size;
+  if (n == 0) return linear_cross_entropy(s.buffer("hidden", {0, d}), s.weights.head.compute, batch.targets_M);
+  // One set of buffers for all layers: x_in and x_mid are the same stream, updated in place.
+  SavedLayer saved = s.saved_buffers("score.", n);
+  saved.x_mid_ND = saved.x_in_ND;
+  const at::Tensor out = s.buffer("layer_out", {n, d});
+  embed(s.weights.embedding.compute, batch.ids_N, saved.x_in_ND);
+  at::Tensor delta;
+  for (const LayerWeights& layer : s.weights.layers) {
+    s.forward_layer(layer, batch, delta, saved, out);
+    delta = out;
+  }
+  accumulate(out, saved.x_in_ND);
+  const at::Tensor x_MD = s.float_buffer("x_rows", {m, d}), hidden_MD = s.buffer("hidden", {m, d});
+  gather_rows(saved.x_in_ND, batch.rows_M, x_MD);
+  add_rms_norm(x_MD, {}, x_MD, s.weights.final_norm.compute, s.config.rms_norm_eps, hidden_MD,
+               s.float_buffer("rstd_rows", {m}));
+  return linear_cross_entropy(hidden_MD, s.weights.head.compute, batch.targets_M);
+}
+
+RowScores Model::forward_backward(const PackedTokens& batch) {
+  State& s = *state_;
+  const int64_t n = batch.num_tokens(), m = batch.num_targets(), d = s.config.hidden_size;
+  if (s.options.use != ModelUse::kTraining) throw Error("forward_backward: the model was loaded for inference");
+  if (m == 0) return linear_cross_entropy(s.buffer("hidden", {0, d}), s.weights.head.compute, batch.targets_M);
+
+  std::vector<SavedLayer> saved;
+  const at::Tensor out = s.buffer("layer_out", {n, d});
+  at::Tensor delta;
+  for (size_t i = 0; i < s.weights.layers.size(); ++i) {
+    saved.push_back(s.saved_buffers(fmt::format("{}.", i), n));
+    if (i == 0) {
+      embed(s.weights.embedding.compute, batch.ids_N, saved[0].x_in_ND);
+    } else {
+      saved[i].x_in_ND.copy_(saved[i - 1].x_mid_ND);
+    }
+    s.forward_layer(s.weights.layers[i], batch, delta, saved[i], out);
+    delta = out;
+  }
+  const at::Tensor x_ND = s.float_buffer("x_last", {n, d});
+  x_ND.copy_(saved.back().x_mid_ND);
+  accumulate(out, x_ND);
+  const at::Tensor x_MD = s.float_buffer("x_rows", {m, d}), rstd_M = s.float_buffer("rstd_rows", {m});
+  const at::Tensor hidden_MD = s.buffer("hidden", {m, d}), dhidden_MD = s.buffer("dhidden", {m, d});
+  gather_rows(x_ND, batch.rows_M, x_MD);
+  add_rms_norm(x_MD, {}, x_MD, s.weights.final_norm.compute, s.config.rms_norm_eps, hidden_MD, rstd_M);
+  RowScores scores = linear_cross_entropy_backward(hidden_MD, s.weights.head.compute, batch.targets_M, dhidden_MD,
+                                                   s.weights.head.gradient);
+
+  const at::Tensor dx_MD = s.float_buffer("dx_rows", {m, d}), dx_ND = s.float_buffer("dx", {n, d});
+  dx_MD.zero_();
+  rms_norm_backward(dhidden_MD, x_MD, rstd_M, s.weights.final_norm.compute, dx_MD, s.weights.final_norm.gradient);
+  dx_ND.zero_();
+  scatter_add_rows(dx_MD, batch.rows_M, dx_ND);
+  for (size_t i = s.weights.layers.size(); i-- > 0;) s.backward_layer(s.weights.layers[i], batch, saved[i], dx_ND);
+  embed_backward(dx_ND, batch.ids_N, s.weights.embedding.gradient);
+  return scores;
+}
+
+KeyValueCache Model::make_cache(int64_t capacity) const {
+  const ModelConfig& c = state_->config;
+  KeyValueCache cache;
+  for (int64_t i = 0; i < c.num_layers; ++i) {
+    cache.keys.push_back(at::empty({capacity, c.num_kv_heads, c.head_dim}, state_->options.compute_dtype));
+    cache.values.push_back(at::empty({capacity, c.num_kv_heads, c.head_dim}, state_->options.compute_dtype));
+  }
+  return cache;
+}
+
+at::Tensor Model::next_token_logits(const std::vector<int32_t>& ids, KeyValueCache& cache) {
+  State& s = *state_;
+  const ModelConfig& c = s.config;
+  const int64_t n = static_cast<int64_t>(ids.size()), d = c.hidden_size, past = cache.length;
+  if (n == 0 || (n > 1 && past > 0)) throw Error("next_token_logits: expected one id, or any number with an empty cache");
+  if (cache.keys.empty() || past + n > cache.keys[0].size(0)) {
+    throw Error(fmt::format("next_token_logits: the cache is full ({} tokens)", past));
+  }
+  const at::Tensor ids_N = at::empty({n}, at::kInt), positions_N = at::empty({n}, at::kInt);
+  for (int64_t i = 0; i < n; ++i) {
+    ids_N.data_ptr<int32_t>()[i] = ids[static_cast<size_t>(i)];
+    positions_N.data_ptr<int32_t>()[i] = static_cast<int32_t>(past + i);
+  }
+  const at::Tensor x = s.float_buffer("score.x_in", {n, d}), rstd = s.float_buffer("score.rstd_in", {n});
+  const at::Tensor normed = s.buffer("normed", {n, d}), projected = s.buffer("projected", {n, d});
+  const at::Tensor out = s.buffer("layer_out", {n, d}), qkv = s.buffer("score.qkv", {n, c.qkv_width()});
+  const at::Tensor gate_up = s.buffer("score.gate_up", {n, 2 * c.intermediate_size});
+  const at::Tensor h = s.buffer("h", {n, c.intermediate_size});
+  embed(s.weights.embedding.compute, ids_N, x);
+  at::Tensor delta;
+  for (size_t i = 0; i < s.weights.layers.size(); ++i) {
+    const LayerWeights& w = s.weights.layers[i];
+    add_rms_norm(x, delta, x, w.input_norm.compute, c.rms_norm_eps, normed, rstd);
+    linear(normed, w.qkv.compute, qkv);
+    apply_rope(qkv, positions_N, s.rope_table, c.num_heads, c.num_kv_heads, RopeDirection::kForward);
+    const at::Tensor heads = qkv.view({n, c.num_heads + 2 * c.num_kv_heads, c.head_dim});
+    cache.keys[i].narrow(0, past, n).copy_(heads.narrow(1, c.num_heads, c.num_kv_heads));
+    cache.values[i].narrow(0, past, n).copy_(heads.narrow(1, c.num_heads + c.num_kv_heads, c.num_kv_heads));
+    const auto batched = [](const at::Tensor& t) { return t.transpose(0, 1).unsqueeze(0); };
+    const at::Tensor attended = at::scaled_dot_product_attention(
+        batched(heads.narrow(1, 0, c.num_heads)), batched(cache.keys[i].narrow(0, 0, past + n)),
+        batched(cache.values[i].narrow(0, 0, past + n)), {}, 0.0, n > 1, std::nullopt, true);
+    linear(attended.squeeze(0).transpose(0, 1).reshape({n, c.num_heads * c.head_dim}), w.out.compute, projected);
+    add_rms_norm(x, projected, x, w.post_norm.compute, c.rms_norm_eps, normed, rstd);
+    linear(normed, w.gate_up.compute, gate_up);
+    swiglu(gate_up, h);
+    linear(h, w.down.compute, out);
+    delta = out;
+  }
+  cache.length += n;
+  accumulate(out, x);
+  const at::Tensor last = x.narrow(0, n - 1, 1), hidden = s.buffer("hidden", {1, d});
+  add_rms_norm(last, {}, last, s.weights.final_norm.compute, c.rms_norm_eps, hidden, s.float_buffer("rstd_rows", {1}));
+  return at::mv(s.weights.head.compute, hidden.squeeze(0)).to(at::kFloat);
+}
+
+std::vector<TensorToWrite> weights_to_write(Model& model, Dtype dtype) {
+  std::vector<TensorToWrite> tensors;
+  for (const Parameter& p : model.parameters()) {
+    const at::Tensor source = p.master.defined() ? p.master : p.compute;
+    TensorToWrite t{.name = p.name, .dtype = dtype, .shape = source.sizes().vec(), .values = {}};
+    t.values = [source, dtype](const ByteSink& sink) {
+      constexpr int64_t kPiece = 1 << 20;
+      std::vector<std::byte> bytes(static_cast<size_t>(kPiece) * dtype_size(dtype));
+      const at::Tensor flat = source.view({-1});
+      for (int64_t i = 0; i < flat.numel(); i += kPiece) {
+        const at::Tensor piece = flat.narrow(0, i, std::min(kPiece, flat.numel() - i)).to(at::kFloat);
+        const size_t count = static_cast<size_t>(piece.numel());
+        const std::span<std::byte> out(bytes.data(), count * dtype_size(dtype));
+        from_floats({piece.data_ptr<float>(), count}, dtype, out);
+        sink(out);
+      }
+    };
+    tensors.push_back(std::move(t));
+  }
+  return tensors;
+}
+
+}  // namespace qtune

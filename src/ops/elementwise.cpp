@@ -1,0 +1,315 @@
+#include "qtune/ops/elementwise.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/Parallel.h>
+
+#include <cmath>
+#include <vector>
+
+#include "checks.h"
+#include "vector_math.h"
+
+namespace qtune {
+namespace {
+
+/// Rows a thread takes at least: below this, starting threads costs more than it saves.
+constexpr int64_t kRowGrain = 16;
+constexpr int64_t kElementGrain = 1 << 15;
+
+}  // namespace
+
+void add_rms_norm(const at::Tensor& x_ND, const at::Tensor& delta_ND, const at::Tensor& x_out_ND,
+                  const at::Tensor& weight_D, double epsilon, const at::Tensor& y_ND, const at::Tensor& rstd_N) {
+  const int64_t n = x_ND.size(0), d = x_ND.size(1);
+  check_shape("add_rms_norm", "x", x_ND, {n, d});
+  check_dtype("add_rms_norm", "x", x_ND, at::kFloat);
+  check_shape("add_rms_norm", "x_out", x_out_ND, {n, d});
+  check_dtype("add_rms_norm", "x_out", x_out_ND, at::kFloat);
+  check_shape("add_rms_norm", "weight", weight_D, {d});
+  check_dtype("add_rms_norm", "weight", weight_D, at::kFloat);
+  check_shape("add_rms_norm", "y", y_ND, {n, d});
+  check_shape("add_rms_norm", "rstd", rstd_N, {n});
+  if (delta_ND.defined()) check_shape("add_rms_norm", "delta", delta_ND, {n, d});
+  dispatch_compute_dtype("add_rms_norm", y_ND, [&](auto element) {
+    using T = decltype(element);
+    const float* x = x_ND.data_ptr<float>();
+    float* x_out = x_out_ND.data_ptr<float>();
+    const T* delta = delta_ND.defined() ? delta_ND.data_ptr<T>() : nullptr;
+    const float* weight = weight_D.data_ptr<float>();
+    T* y = y_ND.data_ptr<T>();
+    float* rstd = rstd_N.data_ptr<float>();
+    at::parallel_for(0, n, kRowGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const float* row = x + i * d;
+        if (delta != nullptr) {
+          const T* add = delta + i * d;
+          float* sum_row = x_out + i * d;
+#pragma omp simd
+          for (int64_t j = 0; j < d; ++j) sum_row[j] = row[j] + to_float(add[j]);
+          row = sum_row;
+        }
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t j = 0; j < d; ++j) sum += row[j] * row[j];
+        const float r = 1.0f / std::sqrt(sum / static_cast<float>(d) + static_cast<float>(epsilon));
+        rstd[i] = r;
+        T* out = y + i * d;
+#pragma omp simd
+        for (int64_t j = 0; j < d; ++j) out[j] = from_float<T>(row[j] * r * weight[j]);
+      }
+    });
+  });
+}
+
+void rms_norm_again(const at::Tensor& x_ND, const at::Tensor& rstd_N, const at::Tensor& weight_D,
+                    const at::Tensor& y_ND) {
+  const int64_t n = x_ND.size(0), d = x_ND.size(1);
+  check_shape("rms_norm_again", "y", y_ND, {n, d});
+  check_shape("rms_norm_again", "rstd", rstd_N, {n});
+  dispatch_compute_dtype("rms_norm_again", y_ND, [&](auto element) {
+    using T = decltype(element);
+    const float *x = x_ND.data_ptr<float>(), *rstd = rstd_N.data_ptr<float>(), *weight = weight_D.data_ptr<float>();
+    T* y = y_ND.data_ptr<T>();
+    at::parallel_for(0, n, kRowGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const float r = rstd[i];
+#pragma omp simd
+        for (int64_t j = 0; j < d; ++j) y[i * d + j] = from_float<T>(x[i * d + j] * r * weight[j]);
+      }
+    });
+  });
+}
+
+void rms_norm_backward(const at::Tensor& dy_ND, const at::Tensor& x_ND, const at::Tensor& rstd_N,
+                       const at::Tensor& weight_D, const at::Tensor& dx_ND, const at::Tensor& dweight_D) {
+  const int64_t n = x_ND.size(0), d = x_ND.size(1);
+  check_shape("rms_norm_backward", "dy", dy_ND, {n, d});
+  check_shape("rms_norm_backward", "dx", dx_ND, {n, d});
+  check_shape("rms_norm_backward", "rstd", rstd_N, {n});
+  check_shape("rms_norm_backward", "dweight", dweight_D, {d});
+  if (n == 0) return;
+  // Partial sums per fixed block of rows, added in order: the result does not depend on how threads share the blocks.
+  constexpr int64_t kBlock = 128;
+  const int64_t num_blocks = (n + kBlock - 1) / kBlock;
+  std::vector<float> partial(static_cast<size_t>(num_blocks * d), 0.0f);
+  dispatch_compute_dtype("rms_norm_backward", dy_ND, [&](auto element) {
+    using T = decltype(element);
+    const T* dy = dy_ND.data_ptr<T>();
+    const float *x = x_ND.data_ptr<float>(), *rstd = rstd_N.data_ptr<float>(), *weight = weight_D.data_ptr<float>();
+    float* dx = dx_ND.data_ptr<float>();
+    at::parallel_for(0, num_blocks, 1, [&](int64_t first, int64_t last) {
+      for (int64_t i = first * kBlock; i < std::min(n, last * kBlock); ++i) {
+        const float r = rstd[i];
+        const T* g = dy + i * d;
+        const float* row = x + i * d;
+        float* sums = partial.data() + (i / kBlock) * d;
+        float dot = 0;
+#pragma omp simd reduction(+ : dot)
+        for (int64_t j = 0; j < d; ++j) dot += to_float(g[j]) * weight[j] * row[j];
+        const float c = dot * r * r / static_cast<float>(d);
+        float* out = dx + i * d;
+#pragma omp simd
+        for (int64_t j = 0; j < d; ++j) {
+          const float gj = to_float(g[j]);
+          out[j] += r * (gj * weight[j] - row[j] * c);
+          sums[j] += gj * row[j] * r;
+        }
+      }
+    });
+  });
+  float* dweight = dweight_D.data_ptr<float>();
+  for (int64_t b = 0; b < num_blocks; ++b) {
+    for (int64_t j = 0; j < d; ++j) dweight[j] += partial[static_cast<size_t>(b * d + j)];
+  }
+}
+
+at::Tensor make_rope_table(int64_t num_positions, int64_t head_dim, double theta) {
+  at::Tensor table = at::empty({num_positions, head_dim}, at::kFloat);
+  float* out = table.data_ptr<float>();
+  const int64_t half = head_dim / 2;
+  for (int64_t j = 0; j < half; ++j) {
+    // float32 steps as in the published implementation, so that angles agree to the last bits at large positions.
+    const float frequency =
+        1.0f / std::pow(static_cast<float>(theta), static_cast<float>(2 * j) / static_cast<float>(head_dim));
+    for (int64_t p = 0; p < num_positions; ++p) {
+      const float angle = static_cast<float>(p) * frequency;
+      out[p * head_dim + j] = std::cos(angle);
+      out[p * head_dim + half + j] = std::sin(angle);
+    }
+  }
+  return table;
+}
+
+void apply_rope(const at::Tensor& qkv_NX, const at::Tensor& positions_N, const at::Tensor& table, int64_t num_heads,
+                int64_t num_kv_heads, RopeDirection direction) {
+  const int64_t n = qkv_NX.size(0), e = table.size(1), half = e / 2;
+  check_shape("apply_rope", "qkv", qkv_NX, {n, (num_heads + 2 * num_kv_heads) * e});
+  check_shape("apply_rope", "positions", positions_N, {n});
+  check_dtype("apply_rope", "positions", positions_N, at::kInt);
+  const int32_t* positions = positions_N.data_ptr<int32_t>();
+  for (int64_t i = 0; i < n; ++i) {
+    if (positions[i] < 0 || positions[i] >= table.size(0)) {
+      throw Error(fmt::format("apply_rope: position {} of row {} is outside the table of {} positions", positions[i], i,
+                              table.size(0)));
+    }
+  }
+  const float sign = direction == RopeDirection::kForward ? 1.0f : -1.0f;
+  dispatch_compute_dtype("apply_rope", qkv_NX, [&](auto element) {
+    using T = decltype(element);
+    T* qkv = qkv_NX.data_ptr<T>();
+    const float* angles = table.data_ptr<float>();
+    at::parallel_for(0, n, kRowGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const float *c = angles + positions[i] * e, *s = c + half;
+        for (int64_t h = 0; h < num_heads + num_kv_heads; ++h) {
+          T *a = qkv + i * qkv_NX.size(1) + h * e, *b = a + half;
+#pragma omp simd
+          for (int64_t j = 0; j < half; ++j) {
+            const float x = to_float(a[j]), y = to_float(b[j]), sj = sign * s[j];
+            a[j] = from_float<T>(x * c[j] - y * sj);
+            b[j] = from_float<T>(y * c[j] + x * sj);
+          }
+        }
+      }
+    });
+  });
+}
+
+void swiglu(const at::Tensor& gate_up_N2F, const at::Tensor& h_NF) {
+  const int64_t n = h_NF.size(0), f = h_NF.size(1);
+  check_shape("swiglu", "gate_up", gate_up_N2F, {n, 2 * f});
+  dispatch_compute_dtype("swiglu", h_NF, [&](auto element) {
+    using T = decltype(element);
+    const T* in = gate_up_N2F.data_ptr<T>();
+    T* out = h_NF.data_ptr<T>();
+    at::parallel_for(0, n, kRowGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const T *gate = in + i * 2 * f, *up = gate + f;
+#pragma omp simd
+        for (int64_t j = 0; j < f; ++j) {
+          const float g = to_float(gate[j]);
+          out[i * f + j] = from_float<T>(g * fast_sigmoid(g) * to_float(up[j]));
+        }
+      }
+    });
+  });
+}
+
+void swiglu_backward(const at::Tensor& dh_NF, const at::Tensor& gate_up_N2F, const at::Tensor& dgate_up_N2F,
+                     const at::Tensor& h_NF) {
+  const int64_t n = dh_NF.size(0), f = dh_NF.size(1);
+  check_shape("swiglu_backward", "gate_up", gate_up_N2F, {n, 2 * f});
+  check_shape("swiglu_backward", "dgate_up", dgate_up_N2F, {n, 2 * f});
+  check_shape("swiglu_backward", "h", h_NF, {n, f});
+  dispatch_compute_dtype("swiglu_backward", dh_NF, [&](auto element) {
+    using T = decltype(element);
+    const T *dh = dh_NF.data_ptr<T>(), *in = gate_up_N2F.data_ptr<T>();
+    T *out = dgate_up_N2F.data_ptr<T>(), *h = h_NF.data_ptr<T>();
+    at::parallel_for(0, n, kRowGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const T *gate = in + i * 2 * f, *up = gate + f;
+        T *dgate = out + i * 2 * f, *dup = dgate + f;
+#pragma omp simd
+        for (int64_t j = 0; j < f; ++j) {
+          const float g = to_float(gate[j]), u = to_float(up[j]), d = to_float(dh[i * f + j]);
+          const float s = fast_sigmoid(g), silu = g * s;
+          h[i * f + j] = from_float<T>(silu * u);
+          dgate[j] = from_float<T>(d * u * s * (1.0f + g * (1.0f - s)));
+          dup[j] = from_float<T>(d * silu);
+        }
+      }
+    });
+  });
+}
+
+void convert_into(const at::Tensor& from, const at::Tensor& to) {
+  check_shape("convert_into", "to", to, from.sizes());
+  if (from.scalar_type() == to.scalar_type()) {
+    if (from.data_ptr() != to.data_ptr()) to.copy_(from);
+    return;
+  }
+  dispatch_compute_dtype("convert_into", from, [&](auto source) {
+    dispatch_compute_dtype("convert_into", to, [&](auto target) {
+      using S = decltype(source);
+      using T = decltype(target);
+      const S* in = from.data_ptr<S>();
+      T* out = to.data_ptr<T>();
+      at::parallel_for(0, from.numel(), kElementGrain, [&](int64_t begin, int64_t end) {
+#pragma omp simd
+        for (int64_t i = begin; i < end; ++i) out[i] = from_float<T>(to_float(in[i]));
+      });
+    });
+  });
+}
+
+void accumulate(const at::Tensor& addend, const at::Tensor& sum) {
+  check_shape("accumulate", "addend", addend, sum.sizes());
+  check_dtype("accumulate", "sum", sum, at::kFloat);
+  dispatch_compute_dtype("accumulate", addend, [&](auto element) {
+    using T = decltype(element);
+    const T* in = addend.data_ptr<T>();
+    float* out = sum.data_ptr<float>();
+    at::parallel_for(0, sum.numel(), kElementGrain, [&](int64_t begin, int64_t end) {
+#pragma omp simd
+      for (int64_t i = begin; i < end; ++i) out[i] += to_float(in[i]);
+    });
+  });
+}
+
+void embed(const at::Tensor& table_VD, const at::Tensor& ids_N, const at::Tensor& x_ND) {
+  const int64_t n = ids_N.size(0), v = table_VD.size(0), d = table_VD.size(1);
+  check_shape("embed", "x", x_ND, {n, d});
+  check_dtype("embed", "x", x_ND, at::kFloat);
+  check_dtype("embed", "ids", ids_N, at::kInt);
+  dispatch_compute_dtype("embed", table_VD, [&](auto element) {
+    using T = decltype(element);
+    const T* table = table_VD.data_ptr<T>();
+    const int32_t* ids = ids_N.data_ptr<int32_t>();
+    float* x = x_ND.data_ptr<float>();
+    for (int64_t i = 0; i < n; ++i) {
+      if (ids[i] < 0 || ids[i] >= v) {
+        throw Error(fmt::format("embed: token id {} of row {} is outside the vocabulary of {}", ids[i], i, v));
+      }
+      for (int64_t j = 0; j < d; ++j) x[i * d + j] = to_float(table[ids[i] * d + j]);
+    }
+  });
+}
+
+void embed_backward(const at::Tensor& dx_ND, const at::Tensor& ids_N, const at::Tensor& dtable_VD) {
+  const int64_t n = ids_N.size(0), d = dtable_VD.size(1);
+  check_shape("embed_backward", "dx", dx_ND, {n, d});
+  const int32_t* ids = ids_N.data_ptr<int32_t>();
+  const float* dx = dx_ND.data_ptr<float>();
+  float* dtable = dtable_VD.data_ptr<float>();
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < d; ++j) dtable[ids[i] * d + j] += dx[i * d + j];
+  }
+}
+
+void gather_rows(const at::Tensor& x_ND, const at::Tensor& rows_M, const at::Tensor& out_MD) {
+  const int64_t m = rows_M.size(0), d = x_ND.size(1);
+  check_shape("gather_rows", "out", out_MD, {m, d});
+  check_dtype("gather_rows", "rows", rows_M, at::kInt);
+  const int32_t* rows = rows_M.data_ptr<int32_t>();
+  const float* x = x_ND.data_ptr<float>();
+  float* out = out_MD.data_ptr<float>();
+  for (int64_t i = 0; i < m; ++i) {
+    if (rows[i] < 0 || rows[i] >= x_ND.size(0)) {
+      throw Error(fmt::format("gather_rows: row {} is outside 0..{}", rows[i], x_ND.size(0) - 1));
+    }
+    std::copy_n(x + rows[i] * d, d, out + i * d);
+  }
+}
+
+void scatter_add_rows(const at::Tensor& addend_MD, const at::Tensor& rows_M, const at::Tensor& x_ND) {
+  const int64_t m = rows_M.size(0), d = x_ND.size(1);
+  check_shape("scatter_add_rows", "addend", addend_MD, {m, d});
+  const int32_t* rows = rows_M.data_ptr<int32_t>();
+  const float* addend = addend_MD.data_ptr<float>();
+  float* x = x_ND.data_ptr<float>();
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = 0; j < d; ++j) x[rows[i] * d + j] += addend[i * d + j];
+  }
+}
+
+}  // namespace qtune
