@@ -39,7 +39,7 @@ void print(const std::string& text) {
 void note_skipped(const std::string& scores, const std::vector<std::string>& skipped) {
   if (skipped.empty()) return;
   const size_t num_shown = std::min<size_t>(skipped.size(), 5);
-  spdlog::info("{}: {} samples without a trained token skipped: {}{}", scores, skipped.size(),
+  spdlog::info("{}: samples without a trained token skipped: {} ({}{})", scores, skipped.size(),
                fmt::join(skipped.begin(), skipped.begin() + static_cast<std::ptrdiff_t>(num_shown), ", "),
                num_shown < skipped.size() ? ", ..." : "");
 }
