@@ -1,0 +1,197 @@
+#include "qtune/config/load_config.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+
+#include "check_config.h"
+#include "foreign_keys.h"
+#include "qtune/base/error.h"
+#include "qtune/base/file.h"
+#include "read_value.h"
+#include "text_form.h"
+#include "yaml_entries.h"
+
+namespace qtune {
+namespace {
+
+using Kind = ConfigEntry::Kind;
+
+ParsedEntries read_config_file(const std::filesystem::path& file) {
+  std::error_code failed;
+  if (!std::filesystem::is_regular_file(file, failed)) {
+    const char* found = std::filesystem::exists(file, failed) ? "something else" : "nothing";
+    return {{}, {fmt::format("{}: expected a configuration file, found {} ---> check the path", file.string(), found)}};
+  }
+  try {
+    return parse_yaml_entries(read_file(file), file.string());
+  } catch (const ConfigError&) {
+    throw;
+  } catch (const Error& e) {
+    throw ConfigError(e.what());
+  }
+}
+
+// Switched off: null, false, no, off, none, 0, an empty text or list.
+bool is_off(const ConfigEntry& entry) {
+  if (entry.kind == Kind::kNull) return true;
+  if (entry.kind == Kind::kList) return entry.values.empty();
+  if (entry.kind == Kind::kComplex) return false;
+  const std::string& text = entry.values[0];
+  return text.empty() || text == "none" || parse_truth(text) == false || parse_number(text) == 0.0;
+}
+
+// Reads entries into a config, key by key.
+class Loader {
+ public:
+  Loader() : keys_(config_keys(loaded_.config)) {
+    for (const ConfigKey& key : keys_) loaded_.origins[key.name] = "default";
+  }
+
+  void fail(std::string fault) { faults_.push_back(std::move(fault)); }
+  void fail_all(const std::vector<std::string>& faults) { faults_.insert(faults_.end(), faults.begin(), faults.end()); }
+
+  void read(ConfigEntry entry) {
+    use_share_of_steps(entry);
+    if (const ConfigKey* key = find_key(entry.key)) return read_own(entry, *key);
+    if (is_section(entry.key)) {
+      // An empty section is one that is not there.
+      if (entry.kind != Kind::kNull) {
+        fail(fmt::format("{}: {}: expected a section with keys of its own, found {}", entry.place, entry.key,
+                         shown_value(entry)));
+      }
+      return;
+    }
+    if (const ForeignKey* foreign = find_foreign_key(entry.key)) return read_foreign(entry, *foreign);
+    fail_unknown(entry);
+  }
+
+  /// Throws what was found so far.
+  void throw_faults() const {
+    if (!faults_.empty()) throw ConfigError(fmt::format("{}", fmt::join(faults_, "\n")));
+  }
+
+  LoadedConfig finish() {
+    std::optional<std::string>& resume = loaded_.config.resume_from_checkpoint;
+    if (const auto truth = resume ? parse_truth(*resume) : std::nullopt) resume = *truth ? "true" : "false";
+    fail_all(check_config({loaded_, faulty_keys_}));
+    throw_faults();
+    const std::vector<std::string> idle = options_without_effect(loaded_);
+    loaded_.notes.insert(loaded_.notes.end(), idle.begin(), idle.end());
+    return std::move(loaded_);
+  }
+
+ private:
+  const ConfigKey* find_key(const std::string& name) const {
+    const auto found = std::find_if(keys_.begin(), keys_.end(), [&](const ConfigKey& key) { return key.name == name; });
+    return found == keys_.end() ? nullptr : &*found;
+  }
+
+  bool is_section(const std::string& name) const {
+    return std::any_of(keys_.begin(), keys_.end(),
+                       [&](const ConfigKey& key) { return key.name.starts_with(name + "."); });
+  }
+
+  // transformers 5 takes a warmup_steps below 1 as a share of all steps.
+  void use_share_of_steps(ConfigEntry& entry) {
+    if (entry.key != "warmup_steps" || entry.kind != Kind::kText) return;
+    const std::optional<double> share = parse_number(entry.values[0]);
+    if (!share || *share <= 0 || *share >= 1) return;
+    note(entry, "below 1, read as warmup_ratio");
+    entry.key = "warmup_ratio";
+  }
+
+  void read_own(const ConfigEntry& entry, const ConfigKey& key) {
+    loaded_.origins[key.name] = entry.place;
+    const std::string expected = read_value(entry, key);
+    if (expected.empty()) return;
+    faulty_keys_.insert(key.name);
+    fail(fmt::format("{}: {}: expected {}, found {}", entry.place, entry.key, expected, shown_value(entry)));
+  }
+
+  void read_foreign(const ConfigEntry& entry, const ForeignKey& foreign) {
+    switch (foreign.kind) {
+      case ForeignKind::kOldName:
+        note(entry, "read as " + foreign.text);
+        if (loaded_.origins.at(foreign.text) != "default") {
+          return fail(fmt::format("{}: {}: given beside {} ({}) ---> keep one of them", entry.place, entry.key,
+                                  foreign.text, loaded_.origins.at(foreign.text)));
+        }
+        return read_own({foreign.text, entry.place, entry.kind, entry.values}, *find_key(foreign.text));
+      case ForeignKind::kHarmless:
+        return note(entry, "accepted, no effect: " + foreign.text);
+      case ForeignKind::kUnsupported:
+        if (is_off(entry)) return;
+        if (entry.kind == Kind::kText && entry.values[0] == foreign.harmless_value) return;
+        return fail(fmt::format("{}: {}: not supported, found {} ---> {}", entry.place, entry.key, shown_value(entry),
+                                foreign.text));
+      case ForeignKind::kOtherSpelling:
+        return fail(fmt::format("{}: {}: another program's key ---> use {}", entry.place, entry.key, foreign.text));
+    }
+  }
+
+  void fail_unknown(const ConfigEntry& entry) {
+    std::vector<std::string> known;
+    for (const ConfigKey& key : keys_) known.push_back(key.name);
+    for (const ForeignKey& key : foreign_keys()) {
+      if (key.kind == ForeignKind::kHarmless && !key.name.ends_with('*')) known.push_back(key.name);
+    }
+    std::string near = entry.key.size() <= 100 ? nearest_name(entry.key, known) : "";
+    // The right word in the wrong section.
+    const std::string last_word = "." + entry.key.substr(entry.key.rfind('.') + 1);
+    for (const ConfigKey& key : keys_) {
+      if (near.empty() && ("." + key.name).ends_with(last_word)) near = key.name;
+    }
+    fail(fmt::format("{}: {}: unknown key{}", entry.place, shown_key(entry.key),
+                     near.empty() ? " ---> `qtune config` lists the keys" : fmt::format("; did you mean {}?", near)));
+  }
+
+  static std::string shown_key(std::string key) {
+    for (char& c : key) {
+      if (static_cast<unsigned char>(c) < ' ') c = ' ';
+    }
+    return key.size() > 100 ? key.substr(0, 100) + "..." : key;
+  }
+
+  void note(const ConfigEntry& entry, const std::string& text) {
+    loaded_.notes.push_back(fmt::format("{}: {}: {}", entry.place, entry.key, text));
+  }
+
+  LoadedConfig loaded_;
+  std::vector<ConfigKey> keys_;  // point into loaded_.config
+  std::set<std::string> faulty_keys_;
+  std::vector<std::string> faults_;
+};
+
+// Entries of the command line take the place of the file's and of earlier ones.
+void override_entry(std::vector<ConfigEntry>& entries, ConfigEntry entry) {
+  const ForeignKey* foreign = find_foreign_key(entry.key);
+  if (foreign != nullptr && foreign->kind == ForeignKind::kOldName) entry.key = foreign->text;
+  const bool whole_section = entry.kind == Kind::kNull;
+  std::erase_if(entries, [&](const ConfigEntry& old) {
+    return old.key == entry.key || (whole_section && old.key.starts_with(entry.key + "."));
+  });
+  entries.push_back(std::move(entry));
+}
+
+}  // namespace
+
+LoadedConfig load_train_config(const std::optional<std::filesystem::path>& file,
+                               const std::vector<std::string>& overrides) {
+  Loader loader;
+  ParsedEntries parsed;
+  if (file) parsed = read_config_file(*file);
+  loader.fail_all(parsed.faults);
+  if (parsed.entries.empty()) loader.throw_faults();  // not readable at all: what it lacks is no news
+  for (const std::string& text : overrides) {
+    ParsedEntries given = parse_override(text);
+    loader.fail_all(given.faults);
+    for (ConfigEntry& entry : given.entries) override_entry(parsed.entries, std::move(entry));
+  }
+  for (ConfigEntry& entry : parsed.entries) loader.read(std::move(entry));
+  return loader.finish();
+}
+
+}  // namespace qtune

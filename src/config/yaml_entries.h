@@ -1,0 +1,40 @@
+// YAML as a flat list of "dotted.key: value" entries, each with the place where it was written.
+// Non-goals: anchors, aliases, tags and several documents, which no configuration needs; they are faults.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace qtune {
+
+struct ConfigEntry {
+  enum class Kind {
+    kNull,
+    kText,
+    kList,     // of texts
+    kComplex,  // a list that holds lists or maps; no key takes one
+  };
+  std::string key;    // "pruning.sample.keep"
+  std::string place;  // "file.yaml:14" or "command line"
+  Kind kind = Kind::kNull;
+  std::vector<std::string> values;  // one for kText
+};
+
+struct ParsedEntries {
+  std::vector<ConfigEntry> entries;
+  std::vector<std::string> faults;
+};
+
+/// A whole file; `name` stands in places.
+ParsedEntries parse_yaml_entries(const std::string& text, const std::string& name);
+
+/// One "key=value" of the command line. A value that opens a bracket or a quote is read as YAML, any other as it
+/// stands.
+ParsedEntries parse_override(const std::string& text);
+
+/// The value as a message shows it, shortened.
+std::string shown_value(const ConfigEntry& entry);
+
+}  // namespace qtune

@@ -1,0 +1,140 @@
+#include "../../src/config/check_config.h"
+
+#include <algorithm>
+
+#include "../../src/config/foreign_keys.h"
+#include "config/config_test_support.h"
+
+namespace qtune {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+struct FaultCase {
+  const char* yaml;  // behind the required keys
+  const char* fault;
+};
+
+TEST(CheckConfig, RulesOverSeveralKeys) {
+  const FaultCase cases[] = {
+      {"eval_strategy: steps\n",
+       "c.yaml:5: eval_strategy: needs held-out data, found none ---> set eval_dataset or val_size"},
+      {"eval_on_start: true\n",
+       "c.yaml:5: eval_on_start: needs held-out data, found none ---> set eval_dataset or val_size"},
+      {"eval_dataset: a\nval_size: 3\n",
+       "c.yaml:6: val_size: can't be given together with eval_dataset ---> set one of them"},
+      {"val_size: 3.5\n", "c.yaml:5: val_size: expected a share below 1 or a whole number of samples, found 3.5"},
+      {"pruning: {token: {method: qtuning}}\n",
+       "c.yaml:5: pruning.token.method: qtuning tokens need pruning.sample.method: qtuning, found none"},
+      {"pruning: {token: {method: qtuning}, sample: {method: random}}\n",
+       "c.yaml:5: pruning.token.method: qtuning tokens need pruning.sample.method: qtuning, found random"},
+      {"pruning: {sample: {keep: 0.5}}\n",
+       "c.yaml:5: pruning.sample.keep: has no effect without a method ---> add pruning.sample.method: qtuning, or none "
+       "to prune nothing"},
+      {"warmup_steps: 11\nmax_steps: 10\n", "c.yaml:5: warmup_steps: expected at most max_steps (10), found 11"},
+      {"num_train_epochs: 0\n",
+       "c.yaml:5: num_train_epochs: expected a positive num_train_epochs or max_steps, found 0 and -1"},
+      {"mask_history: true\ntrain_on_prompt: true\n",
+       "c.yaml:5: mask_history: can't be true together with train_on_prompt ---> set one of them"},
+      {"interleave_probs: 0.5,0.5\n",
+       "c.yaml:5: interleave_probs: needs mix_strategy: interleave_under or interleave_over\n"
+       "c.yaml:5: interleave_probs: expected one share for each of 1 datasets, found 2"},
+  };
+  for (const FaultCase& c : cases) EXPECT_EQ(faults_of_more(c.yaml), c.fault) << c.yaml;
+}
+
+TEST(CheckConfig, RulesAboutAKeyWithAFaultAreLeftOut) {
+  EXPECT_EQ(faults_of_more("max_steps: x\nnum_train_epochs: 0\n"),
+            "c.yaml:5: max_steps: expected whole number, at least -1, found 'x'");
+  EXPECT_THAT(faults_of("model_name_or_path: [a]\n"), testing::Not(HasSubstr("model_name_or_path: expected a value")));
+}
+
+TEST(CheckConfig, WarmupMayBeAsLongAsTheRun) {
+  EXPECT_EQ(faults_of_more("lr_scheduler_type: cosine\nwarmup_steps: 10\nmax_steps: 10\n"), "");
+}
+
+TEST(CheckConfig, SamplesOfQtuningGoWithAnyTokenMethod) {
+  EXPECT_EQ(faults_of_more("pruning: {sample: {method: qtuning}, token: {method: random}}\n"), "");
+  EXPECT_EQ(faults_of_more("pruning: {sample: {method: qtuning}}\n"), "");
+}
+
+TEST(CheckConfig, PruningSwitchedOffByNameMayKeepItsOptions) {
+  EXPECT_EQ(faults_of_more("pruning: {sample: {method: qtuning, keep: 0.25}}\n", {"pruning.sample.method=none"}), "");
+}
+
+TEST(CheckConfig, WhatThisVersionLacksIsRefusedByName) {
+  const FaultCase cases[] = {
+      {"zero_stage: 1\n", "c.yaml:5: zero_stage: expected 0, found 1: not available in this version"},
+      {"gradient_checkpointing: true\n",
+       "c.yaml:5: gradient_checkpointing: expected false, found true: not available in this version ---> use a smaller "
+       "per_device_train_batch_size to save memory"},
+      {"pruning: {sample: {method: infobatch}}\n",
+       "c.yaml:5: pruning.sample.method: expected none, random, qtuning, found infobatch: not available in this "
+       "version"},
+      {"lr_scheduler_type: polynomial\n",
+       "c.yaml:5: lr_scheduler_type: expected linear, cosine, constant, constant_with_warmup, found polynomial: not "
+       "available in this version"},
+  };
+  for (const FaultCase& c : cases) EXPECT_EQ(faults_of_more(c.yaml), c.fault) << c.yaml;
+}
+
+TEST(CheckConfig, EveryRuleOfMissingPartsNamesAKeyAndLeavesItAValue) {
+  TrainConfig defaults;
+  const std::vector<ConfigKey> keys = config_keys(defaults);
+  for (const NotYetRule& rule : not_yet_available()) {
+    const auto key = std::find_if(keys.begin(), keys.end(), [&](const ConfigKey& k) { return k.name == rule.key; });
+    ASSERT_NE(key, keys.end()) << rule.key;
+    EXPECT_FALSE(rule.available.empty()) << rule.key;
+    for (const std::string& value : rule.available) {
+      const auto& choices = key->allowed.choices;
+      if (value == "null" || choices.empty()) continue;
+      EXPECT_THAT(choices, Contains(value)) << rule.key;
+    }
+  }
+}
+
+TEST(Notes, NameOptionsWithoutEffect) {
+  const std::vector<std::string> notes =
+      load_more("max_steps: 5\nnum_train_epochs: 2\nlora_rank: 16\nval_size: 4\neval_steps: 3\n").notes;
+  EXPECT_THAT(notes, ElementsAre(HasSubstr("c.yaml:7: lora_rank: no effect: finetuning_type is full"),
+                                 HasSubstr("c.yaml:9: eval_steps: no effect: eval_strategy is no"),
+                                 HasSubstr("c.yaml:8: val_size: no effect: eval_strategy is no"),
+                                 HasSubstr("c.yaml:6: num_train_epochs: no effect: max_steps wins")));
+  EXPECT_THAT(load_more("").notes, IsEmpty());
+}
+
+TEST(ForeignKeyTable, HasEachNameOnceAndNoneOfQtunesOwn) {
+  TrainConfig defaults;
+  std::vector<std::string> own, foreign;
+  for (const ConfigKey& key : config_keys(defaults)) own.push_back(key.name);
+  for (const ForeignKey& key : foreign_keys()) {
+    EXPECT_THAT(own, testing::Not(Contains(key.name)));
+    EXPECT_THAT(foreign, testing::Not(Contains(key.name)));
+    foreign.push_back(key.name);
+  }
+}
+
+TEST(ForeignKeyTable, PointsToKeysThatExist) {
+  TrainConfig defaults;
+  std::vector<std::string> known = {"columns"};
+  for (const ConfigKey& key : config_keys(defaults)) known.push_back(key.name);
+  for (const ForeignKey& key : foreign_keys()) {
+    if (key.kind == ForeignKind::kHarmless) known.push_back(key.name);
+  }
+  for (const ForeignKey& key : foreign_keys()) {
+    if (key.kind == ForeignKind::kOldName || key.kind == ForeignKind::kOtherSpelling) {
+      EXPECT_THAT(known, Contains(key.text)) << key.name;
+    }
+  }
+}
+
+TEST(ForeignKeyTable, NoPatternHidesOneOfQtunesKeys) {
+  TrainConfig defaults;
+  for (const ConfigKey& key : config_keys(defaults)) EXPECT_EQ(find_foreign_key(key.name), nullptr) << key.name;
+}
+
+}  // namespace
+}  // namespace qtune

@@ -1,0 +1,78 @@
+#include "config/config_test_support.h"
+
+namespace qtune {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+TEST(Yaml, SyntaxErrorsNameFileAndLineAndNothingElse) {
+  const std::string faults = faults_of("model_name_or_path: m\ndataset: [a, b\noutput_dir: o\n");
+  EXPECT_THAT(faults, StartsWith("c.yaml:"));
+  EXPECT_THAT(faults, HasSubstr("not valid YAML"));
+  EXPECT_EQ(faults.find('\n'), std::string::npos) << faults;
+}
+
+TEST(Yaml, KeysGivenTwiceAreFaults) {
+  EXPECT_EQ(faults_of_more("seed: 1\nseed: 1\n"), "c.yaml:6: seed: given twice, first in line 5 ---> keep one of them");
+  EXPECT_EQ(faults_of_more("ops: {reference: true}\npruning: {scope: micro}\nops: {reference: true}\n"),
+            "c.yaml:7: ops: given twice, first in line 5 ---> keep one of them");
+}
+
+TEST(Yaml, ADocumentThatIsNoMapIsAFault) {
+  EXPECT_EQ(faults_of("- a\n- b\n"), "c.yaml:1: expected `key: value` lines, found a list or a single value");
+  EXPECT_EQ(faults_of("just words\n"), "c.yaml:1: expected `key: value` lines, found a list or a single value");
+}
+
+TEST(Yaml, AnEmptyFileLacksTheRequiredKeys) {
+  EXPECT_THAT(faults_of(""), StartsWith("model_name_or_path: expected a value, found none"));
+  EXPECT_THAT(faults_of("# nothing\n"), StartsWith("model_name_or_path: expected a value, found none"));
+}
+
+TEST(Yaml, ASecondDocumentIsAFault) {
+  EXPECT_EQ(faults_of_more("---\nseed: 1\n"), "c.yaml:6: expected one YAML document, found a second ---> remove it");
+}
+
+TEST(Yaml, AListOrMapAsKeyIsAFault) {
+  EXPECT_EQ(faults_of_more("? [a, b]\n: 1\n"), "c.yaml:5: expected a word as key, found a list, a map or nothing");
+}
+
+TEST(Yaml, AliasesAreFaultsSoThatTheyCannotMultiply) {
+  // Ten levels of ten references each would be 10^10 values.
+  std::string bomb = "a0: &a0 [x]\n";
+  for (int i = 1; i < 10; ++i) {
+    const std::string before = "*a" + std::to_string(i - 1);
+    bomb += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [";
+    for (int k = 0; k < 10; ++k) bomb += before + (k < 9 ? ", " : "]\n");
+  }
+  EXPECT_THAT(faults_of(bomb), HasSubstr("found an anchor or alias"));
+  EXPECT_THAT(faults_of("a: &a {b: *a}\n"), HasSubstr("found an anchor or alias"));
+}
+
+TEST(Yaml, DeepNestingIsAFaultAndNoCrash) {
+  for (const std::string opening : {"[", "{a: ", "- ", "? "}) {
+    std::string text = "key: ";
+    if (opening == "- " || opening == "? ") text = "";
+    for (int i = 0; i < 100000; ++i) text += opening;
+    EXPECT_THAT(faults_of(text), HasSubstr("c.yaml:1: ")) << opening;
+  }
+}
+
+TEST(Yaml, AHugeFileIsRefusedUnread) {
+  EXPECT_THAT(faults_of(std::string(2 << 20, 'x')), HasSubstr("expected a configuration of at most"));
+}
+
+TEST(Yaml, BytesThatAreNoTextAreAFault) {
+  std::string bytes;
+  for (int i = 0; i < 4096; ++i) bytes += static_cast<char>((i * 131 + 7) % 256);
+  EXPECT_NE(faults_of(bytes), "");
+}
+
+TEST(Yaml, LongValuesAndControlCharactersStayOneShortLine) {
+  const std::string faults = faults_of_more("bf16: \"" + std::string(5000, 'y') + "\\n\\x1b\"\n");
+  EXPECT_LT(faults.size(), 200u);
+  EXPECT_EQ(faults.find('\n'), std::string::npos);
+}
+
+}  // namespace
+}  // namespace qtune
