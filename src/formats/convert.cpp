@@ -1,0 +1,129 @@
+#include "qtune/formats/convert.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+
+#include "json_file.h"
+#include "qtune/base/error.h"
+#include "qtune/formats/output_folder.h"
+#include "qtune/formats/safetensors.h"
+
+namespace qtune {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr size_t kChunkValues = 1 << 16;
+
+/// 1,234,567.
+std::string with_commas(int64_t value) {
+  std::string text = std::to_string(value);
+  for (size_t i = text.size(); i > 3; i -= 3) text.insert(i - 3, ",");
+  return text;
+}
+
+TensorToWrite with_dtype(const TensorView& tensor, std::optional<Dtype> dtype) {
+  TensorToWrite out{.name = tensor.name, .dtype = tensor.dtype, .shape = tensor.shape, .values = tensor.bytes};
+  if (!dtype || *dtype == tensor.dtype || !is_floating(tensor.dtype)) return out;
+  out.dtype = *dtype;
+  out.values = [&tensor, dtype](const ByteSink& sink) {
+    const size_t from = dtype_size(tensor.dtype), to = dtype_size(*dtype), total = tensor.bytes.size() / from;
+    std::vector<float> values(std::min(total, kChunkValues));
+    std::vector<std::byte> bytes(values.size() * to);
+    for (size_t start = 0; start < total; start += values.size()) {
+      const size_t count = std::min(values.size(), total - start);
+      to_floats(tensor.bytes.subspan(start * from, count * from), tensor.dtype, std::span(values).first(count));
+      from_floats(std::span(values).first(count), *dtype, std::span(bytes).first(count * to));
+      sink(std::span(bytes).first(count * to));
+    }
+  };
+  return out;
+}
+
+/// Tokenizer, configuration and text files; weights, in whatever format, stay behind.
+bool comes_along(const fs::directory_entry& entry) {
+  constexpr std::array<std::string_view, 5> kExtensions = {".json", ".model", ".txt", ".jinja", ".md"};
+  const std::string name = entry.path().filename().string(), extension = entry.path().extension().string();
+  if (!entry.is_regular_file() || name == "config.json" || name.ends_with(".index.json")) return false;
+  return name == "LICENSE" || std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
+}
+
+Json read_config(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) {
+    throw CheckpointError(
+        fmt::format("{}: expected the model's config, found no such file ---> give a model folder", path.string()));
+  }
+  Json config = Json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+  if (!config.is_object()) {
+    throw CheckpointError(
+        fmt::format("{}: expected a JSON object ---> copy or download the file again", path.string()));
+  }
+  return config;
+}
+
+/// transformers 4 writes torch_dtype, transformers 5 dtype.
+void set_config_dtype(Json& config, Dtype dtype) {
+  config[config.contains("dtype") ? "dtype" : "torch_dtype"] = dtype_torch_name(dtype);
+  if (config.contains("torch_dtype")) config["torch_dtype"] = dtype_torch_name(dtype);
+}
+
+bool is_gguf(const fs::path& path) {
+  std::array<char, 4> magic{};
+  std::ifstream(path, std::ios::binary).read(magic.data(), magic.size());
+  return std::string_view(magic.data(), magic.size()) == "GGUF";
+}
+
+}  // namespace
+
+std::string ConvertSummary::describe() const {
+  return fmt::format("{} tensors, {} values, {}, {} embeddings, vocabulary of {}", num_tensors, with_commas(num_values),
+                     dtype, tied ? "tied" : "untied", with_commas(num_vocabulary));
+}
+
+ConvertSummary convert_hf_to_hf(const fs::path& in, const fs::path& out, const ConvertOptions& options) {
+  const ModelWeights weights(in);
+  Json config = read_config(in / "config.json");
+  if (options.dtype) set_config_dtype(config, *options.dtype);
+  const TensorView* embedding = weights.find("model.embed_tokens.weight");
+  ConvertSummary summary{.num_tensors = static_cast<int64_t>(weights.tensors().size()),
+                         .dtype = options.dtype ? std::string(dtype_torch_name(*options.dtype)) : "as stored",
+                         .tied = weights.find("lm_head.weight") == nullptr,
+                         .num_vocabulary = embedding == nullptr || embedding->shape.empty() ? 0 : embedding->shape[0]};
+  std::vector<TensorToWrite> tensors;
+  for (const auto& [name, tensor] : weights.tensors()) {
+    summary.num_values += num_values(tensor->shape).value();
+    tensors.push_back(with_dtype(*tensor, options.dtype));
+  }
+
+  OutputFolder folder(out);
+  write_json_file(folder.path() / "config.json", config, in);
+  for (const fs::directory_entry& entry : fs::directory_iterator(in)) {
+    if (comes_along(entry)) write_file_atomic(folder.path() / entry.path().filename(), read_file(entry.path()));
+  }
+  write_model_weights(folder.path(), std::move(tensors), options.shard_bytes);
+  folder.commit();
+  return summary;
+}
+
+ConvertSummary convert_to_hf(const fs::path& in, const fs::path& out, const ConvertOptions& options) {
+  std::error_code ignored;
+  if (fs::is_directory(in, ignored)) return convert_hf_to_hf(in, out, options);
+  if (!fs::exists(in, ignored)) {
+    throw CheckpointError(
+        fmt::format("{}: expected a GGUF file or a model folder, found nothing ---> check the path", in.string()));
+  }
+  if (!is_gguf(in)) {
+    throw CheckpointError(
+        fmt::format("{}: expected a GGUF file or a model folder, found another kind of file ---> give one "
+                    "of the two",
+                    in.string()));
+  }
+  return convert_gguf_to_hf(in, out, options);
+}
+
+}  // namespace qtune
