@@ -12,19 +12,20 @@ namespace {
 
 constexpr const char* kIntroduction = R"(# Configuration
 
-<!-- Generated: `build/bin/qtune config --markdown > docs/config.md`. Edit the declarations in include/qtune/config/train_config.h. -->
+<!-- Generated: `build/bin/qtune config --markdown > docs/config.md`.
+     Edit the declarations in include/qtune/config/train_config.h instead. -->
 
-For whoever writes a configuration for `qtune train`. Keys are named as LLaMA-Factory and the HF Trainer name them, so that
-a LLaMA-Factory SFT file for a text model runs as it is. Defaults are LLaMA-Factory's, else the HF Trainer's.
+For whoever writes a configuration for `qtune train`. Keys are named as LLaMA-Factory and the HF Trainer name them, so
+that a LLaMA-Factory SFT file for a text model runs as it is. Defaults are LLaMA-Factory's, else the HF Trainer's.
 
 ```
-qtune train --config run.yaml                                        # a file
-qtune train --config run.yaml learning_rate=1e-5 pruning.sample.keep=0.25   # with changes; the last one wins
-qtune config --config run.yaml                                       # all values, and where each came from
+qtune train --config run.yaml                                                # a file
+qtune train --config run.yaml learning_rate=1e-5 pruning.sample.keep=0.25    # with changes; the last one wins
+qtune config --config run.yaml                                               # all values, and where each came from
 ```
 
-- Dots name keys inside sections. A list is a YAML list or one text with commas. `key=null` takes a file's value back where
-  the key may be null, `pruning=null` a whole section.
+- Dots name keys inside sections. A list is a YAML list or one text with commas. `key=null` takes a file's value back
+  where the key may be null, `pruning=null` a whole section.
 - Numbers may be written `1e-4`. A whole number may be written `32.0`.
 - All faults of a file are reported at once, with line numbers, before anything is loaded. Exit code 2.
 - Anchors and aliases of YAML are not read.

@@ -19,6 +19,8 @@ namespace {
 
 using Kind = ConfigEntry::Kind;
 
+constexpr size_t kMaxFaults = 100;  // shown; a file with more is not a configuration
+
 ParsedEntries read_config_file(const std::filesystem::path& file) {
   std::error_code failed;
   if (!std::filesystem::is_regular_file(file, failed)) {
@@ -70,7 +72,11 @@ class Loader {
 
   /// Throws what was found so far.
   void throw_faults() const {
-    if (!faults_.empty()) throw ConfigError(fmt::format("{}", fmt::join(faults_, "\n")));
+    if (faults_.empty()) return;
+    const size_t num_shown = std::min(faults_.size(), kMaxFaults);
+    std::string text = fmt::format("{}", fmt::join(faults_.begin(), faults_.begin() + num_shown, "\n"));
+    if (num_shown < faults_.size()) text += fmt::format("\n... and {} more faults", faults_.size() - num_shown);
+    throw ConfigError(text);
   }
 
   LoadedConfig finish() {
@@ -133,6 +139,7 @@ class Loader {
   }
 
   void fail_unknown(const ConfigEntry& entry) {
+    if (faults_.size() >= kMaxFaults) return fail("");  // counted, not shown: no search for a near name
     std::vector<std::string> known;
     for (const ConfigKey& key : keys_) known.push_back(key.name);
     for (const ForeignKey& key : foreign_keys()) {

@@ -1,6 +1,7 @@
 #include "yaml_entries.h"
 
 #include <fmt/format.h>
+#include <yaml-cpp/depthguard.h>
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/mark.h>
@@ -145,6 +146,8 @@ void parse_document(const std::string& text, const std::string& root_key, Flatte
     if (parser.HandleNextDocument(second)) {
       return flattener.fault(second.root.line, "expected one YAML document, found a second ---> remove it");
     }
+  } catch (const YAML::DeepRecursion& e) {
+    return flattener.fault(e.mark.line + 1, "expected a few levels of nesting, found hundreds");
   } catch (const YAML::Exception& e) {
     return flattener.fault(e.mark.is_null() ? 1 : e.mark.line + 1, fmt::format("not valid YAML: {}", e.msg));
   }

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "config/config_test_support.h"
 
 namespace qtune {
@@ -54,12 +56,20 @@ TEST(Yaml, DeepNestingIsAFaultAndNoCrash) {
     std::string text = "key: ";
     if (opening == "- " || opening == "? ") text = "";
     for (int i = 0; i < 100000; ++i) text += opening;
-    EXPECT_THAT(faults_of(text), HasSubstr("c.yaml:1: ")) << opening;
+    EXPECT_EQ(faults_of(text), "c.yaml:1: expected a few levels of nesting, found hundreds") << opening;
   }
 }
 
 TEST(Yaml, AHugeFileIsRefusedUnread) {
   EXPECT_THAT(faults_of(std::string(2 << 20, 'x')), HasSubstr("expected a configuration of at most"));
+}
+
+TEST(Yaml, AFileOfAnotherKindGivesAHundredFaultsAndACount) {
+  std::string text = kRequiredKeys;
+  for (int i = 0; i < 30000; ++i) text += "somebody_elses_key_" + std::to_string(i) + ": 1\n";
+  const std::string faults = faults_of(text);
+  EXPECT_THAT(faults, testing::EndsWith("\n... and 29900 more faults"));
+  EXPECT_EQ(std::count(faults.begin(), faults.end(), '\n'), 100);
 }
 
 TEST(Yaml, BytesThatAreNoTextAreAFault) {
