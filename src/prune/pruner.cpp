@@ -71,8 +71,7 @@ void check_options(const PrunerOptions& o) {
     faults.push_back(
         fmt::format("pruning.token.lambda: expected a number from 0 to 1, found {} ---> 0.5 is usual", o.lambda));
   if (o.iterations < 1 || o.iterations > 1000)
-    faults.push_back(
-        fmt::format("pruning.sample.iterations: expected 1 to 1000, found {} ---> 10 is usual", o.iterations));
+    faults.push_back(fmt::format("pruning.iterations: expected 1 to 1000, found {} ---> 10 is usual", o.iterations));
   if (o.kept_quadrants.empty())
     faults.push_back("pruning.sample: expected at least one kept quadrant, found none ---> Q2 and Q4 are usual");
   if (o.token_method == "qtuning" && o.sample_method != "qtuning")

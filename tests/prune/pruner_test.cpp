@@ -231,7 +231,7 @@ TEST(MakePruner, RefusesNumbersOutOfRange) {
   EXPECT_THAT(with([](PrunerOptions& o) { o.sample_keep = 0; }), HasSubstr("pruning.sample.keep"));
   EXPECT_THAT(with([](PrunerOptions& o) { o.token_keep = 1.01; }), HasSubstr("pruning.token.keep"));
   EXPECT_THAT(with([](PrunerOptions& o) { o.lambda = std::nan(""); }), HasSubstr("pruning.token.lambda"));
-  EXPECT_THAT(with([](PrunerOptions& o) { o.iterations = 0; }), HasSubstr("pruning.sample.iterations"));
+  EXPECT_THAT(with([](PrunerOptions& o) { o.iterations = 0; }), HasSubstr("pruning.iterations"));
   EXPECT_THAT(with([](PrunerOptions& o) { o.kept_quadrants = {}; }), HasSubstr("kept quadrant"));
 }
 
