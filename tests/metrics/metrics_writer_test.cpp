@@ -42,11 +42,17 @@ TEST(MetricsWriter, StepLineHasTheDocumentedKeys) {
 TEST(MetricsWriter, EvaluationLineHasItsLoss) {
   const TempDir folder;
   MetricsWriter writer(folder.path());
-  writer.write(
-      EvalMetrics{.step = 3, .epoch = 1, .eval_loss = 2.5, .eval_samples = 4, .eval_tokens = 40, .eval_seconds = 1});
-  EXPECT_EQ(read_file(folder / "metrics.jsonl"),
-            R"({"step":3,"epoch":1.0,"eval_loss":2.5,"eval_samples":4,"eval_tokens":40,"eval_seconds":1.0})"
-            "\n");
+  writer.write(EvalMetrics{.step = 3,
+                           .epoch = 1,
+                           .eval_loss = 2.5,
+                           .eval_loss_stderr = 0.125,
+                           .eval_samples = 4,
+                           .eval_tokens = 40,
+                           .eval_seconds = 1});
+  EXPECT_EQ(
+      read_file(folder / "metrics.jsonl"),
+      R"({"step":3,"epoch":1.0,"eval_loss":2.5,"eval_loss_stderr":0.125,"eval_samples":4,"eval_tokens":40,"eval_seconds":1.0})"
+      "\n");
 }
 
 TEST(MetricsWriter, NumbersThatAreNotFiniteAreNull) {
