@@ -1,0 +1,123 @@
+// qtune inspect: the samples of a config as the model sees them, and their statistics.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "commands.h"
+#include "qtune/base/error.h"
+#include "qtune/base/log.h"
+#include "qtune/config/load_config.h"
+#include "qtune/model/model_config.h"
+#include "qtune/text/load_samples.h"
+#include "qtune/text/sample_view.h"
+#include "qtune/train/config_options.h"
+
+namespace qtune {
+namespace {
+
+constexpr int64_t kDefaultShown = 3;
+
+struct InspectArguments {
+  std::string config;
+  std::vector<std::string> overrides;
+  int64_t num_shown = -1;  // -1: kDefaultShown, or all with --json
+  bool json = false;
+};
+
+/// Statistics are shown for data that training would refuse, too: that is when they are looked at.
+LoadedSamples load_for_inspection(const TrainConfig& config) {
+  const ModelConfig model = read_model_config(config.model_name_or_path);
+  LoadSamplesOptions options = sample_options(config, config.dataset, model);
+  const double allowed = options.max_untrained_fraction;
+  options.max_untrained_fraction = 1.0;
+  LoadedSamples loaded = load_samples(options);
+  if (static_cast<double>(loaded.num_untrained) > allowed * static_cast<double>(loaded.num_records)) {
+    spdlog::warn("{} of {} samples have no trained token: training would stop (more than {:.0f} %)",
+                 loaded.num_untrained, loaded.num_records, 100 * allowed);
+  }
+  return loaded;
+}
+
+/// Pre-tokenized samples are shown as text where the model folder has a tokenizer all the same.
+DecodeIds decoder_for(const LoadedSamples& loaded, const std::string& model_folder) {
+  std::shared_ptr<const Tokenizer> tokenizer = loaded.tokenizer;
+  if (!tokenizer) {
+    try {
+      tokenizer = Tokenizer::load_tokenizer(model_folder);
+    } catch (const Error&) {
+      return nullptr;
+    }
+  }
+  return [tokenizer](std::span<const int32_t> ids) { return tokenizer->decode(ids); };
+}
+
+void write_line(const std::string& line) {
+  if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size()) {
+    throw Error("stdout: expected to write the samples, but it can't be written");
+  }
+}
+
+void show_sample(const TokenizedSample& sample, const DecodeIds& decode, MarkStyle style) {
+  const size_t num_trained = trainable_positions(sample).size();
+  write_line(fmt::format("--- {}: {} tokens, {} trained\n", sample.id.name(), sample.num_tokens(), num_trained));
+  write_line(marked_text(sample, decode ? decode : ids_as_text, style) + "\n\n");
+}
+
+void show_statistics(const LoadedSamples& loaded, const TrainConfig& config) {
+  std::vector<int64_t> lengths;
+  for (const TokenizedSample& sample : loaded.samples) lengths.push_back(sample.num_tokens());
+  write_line("tokens of a sample, number of samples\n" + length_histogram(lengths) + "\n");
+  const auto line = [](const char* name, int64_t count) { write_line(fmt::format("{:<24} {}\n", name, count)); };
+  line("samples", static_cast<int64_t>(loaded.samples.size()));
+  line("tokens", loaded.num_tokens());
+  line("trained tokens", loaded.num_trainable_tokens());
+  line(fmt::format("truncated to {}", config.cutoff_len).c_str(), loaded.num_truncated);
+  line("left out, too long", loaded.num_too_long);
+  line("left out, none trained", loaded.num_untrained);
+  line("bad records skipped", loaded.num_bad);
+  line("duplicates", count_duplicates(loaded.samples));
+}
+
+int inspect_data(const InspectArguments& arguments) {
+  const LoadedConfig config = load_train_config(arguments.config, arguments.overrides);
+  const LoadedSamples loaded = load_for_inspection(config.config);
+  const DecodeIds decode = decoder_for(loaded, config.config.model_name_or_path);
+  const auto size = static_cast<int64_t>(loaded.samples.size());
+  const int64_t wanted = arguments.num_shown >= 0 ? arguments.num_shown : arguments.json ? size : kDefaultShown;
+  const auto shown = std::span(loaded.samples).first(static_cast<size_t>(std::min(size, wanted)));
+  if (arguments.json) {
+    for (const TokenizedSample& sample : shown) write_line(sample_json_line(sample, decode) + "\n");
+  } else {
+    const MarkStyle style = isatty(STDOUT_FILENO) ? MarkStyle::kColour : MarkStyle::kBrackets;
+    for (const TokenizedSample& sample : shown) show_sample(sample, decode, style);
+    show_statistics(loaded, config.config);
+  }
+  if (std::fflush(stdout) != 0) throw Error("stdout: expected to write the samples, but it can't be written");
+  return kExitOk;
+}
+
+/// `inspect --config c [-n 3] [--json] [key=value ...]`
+void add_data_options(CLI::App& command, const std::shared_ptr<InspectArguments>& arguments) {
+  CLI::Option_group* group = command.add_option_group("Data", "Samples as the model sees them, trained tokens marked");
+  group->add_option("--config", arguments->config, "Configuration file (YAML) whose dataset is shown")->required();
+  group->add_option("-n", arguments->num_shown, "Samples shown (3; with --json all)")->check(CLI::NonNegativeNumber);
+  group->add_flag("--json", arguments->json, "A line a sample: {\"id\", \"text\", \"input_ids\", \"labels\"}");
+  group->add_option("overrides", arguments->overrides, "key=value, in place of the file's values");
+}
+
+}  // namespace
+
+void add_inspect_command(CLI::App& app, Action& action) {
+  CLI::App* command =
+      app.add_subcommand("inspect", "Show a config's samples: text, trained tokens, lengths, duplicates");
+  const auto arguments = std::make_shared<InspectArguments>();
+  add_data_options(*command, arguments);
+  command->callback([arguments, &action] { action = [arguments] { return inspect_data(*arguments); }; });
+}
+
+}  // namespace qtune
