@@ -1,6 +1,9 @@
 // qtune config: every key, a configuration's effective values and their origins, or the docs page.
 #include <fmt/format.h>
 
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -8,6 +11,7 @@
 #include <vector>
 
 #include "commands.h"
+#include "qtune/base/error.h"
 #include "qtune/base/log.h"
 #include "qtune/config/print_config.h"
 
@@ -20,21 +24,27 @@ struct ConfigOptions {
   bool markdown = false;
 };
 
+void print(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    throw Error(fmt::format("standard output: cannot write: {} ---> check where it goes", std::strerror(errno)));
+  }
+}
+
 int run_config(const ConfigOptions& options) {
   if (options.markdown) {
-    fmt::print("{}", config_markdown());
-    return 0;
+    print(config_markdown());
+    return kExitOk;
   }
   if (options.config.empty() && options.overrides.empty()) {
-    fmt::print("{}", config_key_list());
-    return 0;
+    print(config_key_list());
+    return kExitOk;
   }
   std::optional<std::filesystem::path> file;
   if (!options.config.empty()) file = options.config;
   const LoadedConfig loaded = load_train_config(file, options.overrides);
   for (const std::string& note : loaded.notes) spdlog::info("{}", note);
-  fmt::print("{}", to_yaml_with_origins(loaded));
-  return 0;
+  print(to_yaml_with_origins(loaded));
+  return kExitOk;
 }
 
 }  // namespace

@@ -161,8 +161,8 @@ TEST(Faults, OfRangesAndChoicesNameWhatIsAllowed) {
 TEST(Faults, OfTypesShowTheValueFound) {
   EXPECT_EQ(faults_of_more("max_steps: 1.5\n"), "c.yaml:5: max_steps: expected whole number, at least -1, found '1.5'");
   EXPECT_EQ(faults_of_more("seed: [1, 2]\n"), "c.yaml:5: seed: expected whole number, at least 0, found '[1, 2]'");
-  EXPECT_EQ(faults_of_more("learning_rate: .inf\n"),
-            "c.yaml:5: learning_rate: expected number, at least 0, found '.inf'");
+  EXPECT_EQ(faults_of_more("learning_rate: inf\n"),
+            "c.yaml:5: learning_rate: expected number, at least 0, found 'inf'");
   EXPECT_EQ(faults_of_more("eval_dataset: [{path: a}]\n"),
             "c.yaml:5: eval_dataset: expected list, found a list of lists or maps");
   EXPECT_EQ(faults_of_more("pruning: qtuning\n"),
@@ -233,12 +233,13 @@ eval_steps: 500
 }
 
 TEST(ForeignKeys, UnsupportedOnesAreErrorsThatNameTheNearestThing) {
-  EXPECT_EQ(faults_of_more("quantization_bit: 4\nstage: dpo\nfp16: true\nfsdp_config: {a: 1}\n"),
-            "c.yaml:5: quantization_bit: not supported, found '4' ---> remove it; bf16: true halves the memory of "
-            "activations\n"
-            "c.yaml:6: stage: not supported, found 'dpo' ---> use stage: sft; qtune does supervised fine-tuning only\n"
-            "c.yaml:7: fp16: not supported, found 'true' ---> use bf16: true\n"
-            "c.yaml:8: fsdp_config.a: not supported, found '1' ---> remove it; the nearest key is zero_stage");
+  EXPECT_EQ(
+      faults_of_more("quantization_bit: 4\nstage: dpo\nfp16: true\nlr_scheduler_kwargs: {min_lr: 1}\n"),
+      "c.yaml:5: quantization_bit: not supported, found '4' ---> remove it; bf16: true halves the memory of "
+      "activations\n"
+      "c.yaml:6: stage: not supported, found 'dpo' ---> use stage: sft; qtune does supervised fine-tuning only\n"
+      "c.yaml:7: fp16: not supported, found 'true' ---> use bf16: true\n"
+      "c.yaml:8: lr_scheduler_kwargs.min_lr: not supported, found '1' ---> use lr_scheduler_type and warmup_ratio");
 }
 
 TEST(ForeignKeys, OtherProgramsSpellingsAreNamedWithQtunesKey) {

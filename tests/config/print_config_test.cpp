@@ -19,6 +19,7 @@ TrainConfig odd_config() {
   config.model_name_or_path = "a \"b\" \\ c: d #e\n\tf";
   config.output_dir = "null";
   config.template_name = "";
+  config.dataset_dir = "-";
   config.dataset = {"with, comma", "-", "[x]", "~", "\xc3\xa9"};
   config.learning_rate = 1.0 / 3.0 * 1e-5;
   config.max_samples = 12;
@@ -34,6 +35,7 @@ TEST(ToYaml, ReadsBackToTheSameValues) {
   EXPECT_EQ(back.model_name_or_path, config.model_name_or_path);
   EXPECT_EQ(back.output_dir, "null");
   EXPECT_EQ(back.template_name, "");
+  EXPECT_EQ(back.dataset_dir, "-");
   EXPECT_EQ(back.dataset, config.dataset);
   EXPECT_EQ(back.learning_rate, config.learning_rate);
   EXPECT_EQ(back.columns.prompt, "true");
