@@ -5,6 +5,8 @@
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "qtune/base/error.h"
 #include "qtune/ops/attention.h"
 #include "qtune/ops/elementwise.h"
@@ -39,6 +41,19 @@ struct Model::State {
   /// Weight gradients pass through this in bfloat16 before they are added in float32.
   at::Tensor gradient_scratch(const at::Tensor& gradient) {
     return options.compute_dtype == at::kFloat ? at::Tensor() : buffer("gradient_scratch", gradient.sizes());
+  }
+
+  /// The rotary table reaches at least `num_positions` (a cutoff_len above max_position_embeddings is allowed).
+  void grow_rope_table(int64_t num_positions) {
+    if (rope_table.defined() && num_positions <= rope_table.size(0)) return;
+    rope_table = make_rope_table(std::max(num_positions, config.max_positions), config.head_dim, config.rope_theta);
+  }
+  void grow_rope_table(const PackedTokens& batch) {
+    int64_t longest = 0;
+    for (size_t b = 1; b < batch.cu_seqlens.size(); ++b) {
+      longest = std::max<int64_t>(longest, batch.cu_seqlens[b] - batch.cu_seqlens[b - 1]);
+    }
+    grow_rope_table(longest);
   }
 
   SavedLayer saved_buffers(const std::string& prefix, int64_t n);
@@ -128,7 +143,7 @@ Model Model::load(const std::filesystem::path& folder, const ModelOptions& optio
   state->weights = load_weights(folder, state->config, options);
   const ModelConfig& c = state->config;
   state->attention_shape = {.num_heads = c.num_heads, .num_kv_heads = c.num_kv_heads, .head_dim = c.head_dim};
-  state->rope_table = make_rope_table(c.max_positions, c.head_dim, c.rope_theta);
+  state->grow_rope_table(c.max_positions);
   return Model(std::move(state));
 }
 
@@ -150,6 +165,7 @@ RowScores Model::score(const PackedTokens& batch) {
   State& s = *state_;
   const int64_t n = batch.num_tokens(), m = batch.num_targets(), d = s.config.hidden_size;
   if (n == 0) return linear_cross_entropy(s.buffer("hidden", {0, d}), s.weights.head.compute, batch.targets_M);
+  s.grow_rope_table(batch);
   // One set of buffers for all layers: x_in and x_mid are the same stream, updated in place.
   SavedLayer saved = s.saved_buffers("score.", n);
   saved.x_mid_ND = saved.x_in_ND;
@@ -174,6 +190,7 @@ RowScores Model::forward_backward(const PackedTokens& batch) {
   if (s.options.use != ModelUse::kTraining) throw Error("forward_backward: the model was loaded for inference");
   if (m == 0) return linear_cross_entropy(s.buffer("hidden", {0, d}), s.weights.head.compute, batch.targets_M);
 
+  s.grow_rope_table(batch);
   std::vector<SavedLayer> saved;
   const at::Tensor out = s.buffer("layer_out", {n, d});
   at::Tensor delta;
@@ -225,6 +242,7 @@ at::Tensor Model::next_token_logits(const std::vector<int32_t>& ids, KeyValueCac
   if (cache.keys.empty() || past + n > cache.keys[0].size(0)) {
     throw Error(fmt::format("next_token_logits: the cache is full ({} tokens)", past));
   }
+  s.grow_rope_table(past + n);
   const at::Tensor ids_N = at::empty({n}, at::kInt), positions_N = at::empty({n}, at::kInt);
   for (int64_t i = 0; i < n; ++i) {
     ids_N.data_ptr<int32_t>()[i] = ids[static_cast<size_t>(i)];

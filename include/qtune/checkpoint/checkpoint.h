@@ -1,0 +1,63 @@
+// Training checkpoints: all that a run needs to go on bit for bit.
+//
+// output_dir/checkpoint-N/ holds a model folder that transformers loads (weights in float32, the masters themselves),
+// optimizer.safetensors (exp_avg.NAME, exp_avg_sq.NAME), config.yaml (the run's effective config), trainer_state.json, and
+// manifest.json with the size and XXH3 checksum of every file. It is written as checkpoint-N.tmp, synced, renamed: a
+// folder named checkpoint-N was whole once, and its manifest tells whether it still is.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "qtune/model/model.h"
+#include "qtune/optim/optimizer.h"
+
+namespace qtune {
+
+struct TrainerState {
+  int64_t step = 0;  // optimizer steps done; also the cursor of the data order
+  double epoch = 0;
+  int64_t total_steps = 0;
+  int64_t num_updates = 0;  // of the optimizer: less than `step` where steps kept nothing or were skipped
+  int64_t tokens_seen = 0, tokens_scored = 0, tokens_trained = 0;
+  int64_t metrics_bytes = 0;    // length of metrics.jsonl
+  int64_t decisions_bytes = 0;  // length of the newest decisions.jsonl
+  int64_t decisions_file = 0;   // files it was rotated into before
+  int64_t last_eval_step = -1;  // not evaluated again after a resume
+  int64_t seed = 0, num_samples = 0, samples_per_step = 0, world_size = 1;
+  uint64_t data_hash = 0;  // of the tokenized samples: a resume on other data is refused
+};
+
+enum class CheckpointContent { kResumable, kModelOnly };
+
+struct CheckpointSource {
+  std::filesystem::path model_folder;  // where config.json and the tokenizer come from
+  std::string config_yaml;
+  CheckpointContent content = CheckpointContent::kResumable;  // kModelOnly: no optimizer state (save_only_model)
+};
+
+/// Writes output_dir/checkpoint-STEP and returns its path. An existing one of that name is replaced.
+/// Throws: CheckpointError naming the file and the reason; nothing half-written is left under the final name.
+std::filesystem::path save_checkpoint(const std::filesystem::path& output_dir, Model& model, Optimizer& optimizer,
+                                      const TrainerState& state, const CheckpointSource& source);
+
+/// Why a checkpoint folder can't be used ("manifest.json is missing", "model.safetensors: checksum differs", ...), or
+/// nullopt when it is whole. Reads every byte.
+std::optional<std::string> fault_of_checkpoint(const std::filesystem::path& checkpoint);
+
+/// The whole, resumable checkpoint with the most steps in output_dir; others are passed over with a warning. nullopt: none.
+std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& output_dir);
+
+/// Reads trainer_state.json alone. Throws: CheckpointError naming the file and key.
+TrainerState read_trainer_state(const std::filesystem::path& checkpoint);
+
+/// Fills masters, compute weights and optimizer state from a whole checkpoint.
+/// Throws: CheckpointError naming file and tensor (missing, other shape).
+void load_checkpoint(const std::filesystem::path& checkpoint, Model& model, Optimizer& optimizer);
+
+/// Removes the oldest checkpoints until `keep` are left.
+void remove_old_checkpoints(const std::filesystem::path& output_dir, int64_t keep);
+
+}  // namespace qtune

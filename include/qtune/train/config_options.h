@@ -1,0 +1,21 @@
+// From the configuration's keys to the options that data, text and prune take. One place, so that train, score and
+// inspect see the same samples.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "qtune/config/train_config.h"
+#include "qtune/model/model_config.h"
+#include "qtune/prune/pruner.h"
+#include "qtune/text/load_samples.h"
+
+namespace qtune {
+
+/// How to load `datasets` (config.dataset or config.eval_dataset).
+LoadSamplesOptions sample_options(const TrainConfig& config, const std::vector<std::string>& datasets,
+                                  const ModelConfig& model);
+
+PrunerOptions pruner_options(const TrainConfig& config);
+
+}  // namespace qtune

@@ -1,0 +1,210 @@
+#include "qtune/checkpoint/checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <vector>
+
+#include "qtune/base/error.h"
+#include "qtune/base/file.h"
+#include "qtune/base/hash.h"
+#include "qtune/base/log.h"
+#include "qtune/model/save_model.h"
+
+namespace qtune {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kManifest = "manifest.json";
+constexpr const char* kState = "trainer_state.json";
+constexpr const char* kOptimizer = "optimizer.safetensors";
+
+/// One list of the state's fields: writing and reading walk it.
+template <class State, class Visit>
+void for_each_field(State& s, Visit&& visit) {
+  visit("step", s.step);
+  visit("epoch", s.epoch);
+  visit("total_steps", s.total_steps);
+  visit("num_updates", s.num_updates);
+  visit("tokens_seen", s.tokens_seen);
+  visit("tokens_scored", s.tokens_scored);
+  visit("tokens_trained", s.tokens_trained);
+  visit("metrics_bytes", s.metrics_bytes);
+  visit("decisions_bytes", s.decisions_bytes);
+  visit("decisions_file", s.decisions_file);
+  visit("last_eval_step", s.last_eval_step);
+  visit("seed", s.seed);
+  visit("num_samples", s.num_samples);
+  visit("samples_per_step", s.samples_per_step);
+  visit("world_size", s.world_size);
+  visit("data_hash", s.data_hash);
+}
+
+std::span<const std::byte> bytes_of(const at::Tensor& t) {
+  return {static_cast<const std::byte*>(t.data_ptr()), t.nbytes()};
+}
+
+void write_optimizer(const fs::path& path, Optimizer& optimizer) {
+  std::vector<TensorToWrite> tensors;
+  for (const ParameterState& s : optimizer.state()) {
+    tensors.push_back({"exp_avg." + s.name, Dtype::kF32, s.exp_avg.sizes().vec(), bytes_of(s.exp_avg)});
+    tensors.push_back({"exp_avg_sq." + s.name, Dtype::kF32, s.exp_avg_sq.sizes().vec(), bytes_of(s.exp_avg_sq)});
+  }
+  write_safetensors(path, std::move(tensors));
+}
+
+void write_manifest(const fs::path& folder) {
+  json files = json::object();
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    files[entry.path().filename().string()] = {{"bytes", entry.file_size()}, {"xxh3", hex64(hash_file(entry.path()))}};
+  }
+  write_file_atomic(folder / kManifest, json{{"files", files}}.dump(1) + "\n");
+}
+
+/// A save needs room for weights and both moments; better said before half of it is written.
+void check_space(const fs::path& output_dir, Optimizer& optimizer) {
+  uint64_t needed = 16 << 20;
+  for (const ParameterState& s : optimizer.state()) needed += 3 * s.exp_avg.nbytes();
+  std::error_code failed;
+  const fs::space_info space = fs::space(output_dir, failed);
+  if (!failed && space.available < needed) {
+    throw CheckpointError(fmt::format("{}: a checkpoint needs {}, the disk has {} left ---> free some space, or keep "
+                                      "fewer checkpoints (save_total_limit)",
+                                      output_dir.string(), format_bytes(needed), format_bytes(space.available)));
+  }
+}
+
+std::optional<int64_t> step_of(const fs::path& folder) {
+  const std::string name = folder.filename().string(), prefix = "checkpoint-";
+  if (!name.starts_with(prefix)) return std::nullopt;
+  int64_t step = 0;
+  const char *first = name.data() + prefix.size(), *last = name.data() + name.size();
+  const auto [end, error] = std::from_chars(first, last, step);
+  if (error != std::errc() || end != last) return std::nullopt;
+  return step;
+}
+
+/// checkpoint-N folders, most steps first.
+std::vector<fs::path> list_checkpoints(const fs::path& output_dir) {
+  std::vector<std::pair<int64_t, fs::path>> found;
+  if (!fs::is_directory(output_dir)) return {};
+  for (const auto& entry : fs::directory_iterator(output_dir)) {
+    if (const auto step = step_of(entry.path()); step && entry.is_directory()) found.emplace_back(*step, entry.path());
+  }
+  std::sort(found.rbegin(), found.rend());
+  std::vector<fs::path> folders;
+  for (auto& [step, path] : found) folders.push_back(std::move(path));
+  return folders;
+}
+
+void fill(const fs::path& file, const TensorView* view, const std::string& name, const at::Tensor& target) {
+  if (view == nullptr) throw CheckpointError(fmt::format("{}: tensor {} is missing", file.string(), name));
+  if (at::IntArrayRef(view->shape) != target.sizes() || view->dtype != Dtype::kF32) {
+    throw CheckpointError(fmt::format("{}: tensor {}: expected float32 {}, found {} {} ---> the checkpoint belongs to "
+                                      "another model",
+                                      file.string(), name, shape_text(target.sizes()), dtype_name(view->dtype),
+                                      shape_text(view->shape)));
+  }
+  std::memcpy(target.data_ptr(), view->bytes.data(), view->bytes.size());
+}
+
+}  // namespace
+
+fs::path save_checkpoint(const fs::path& output_dir, Model& model, Optimizer& optimizer, const TrainerState& state,
+                         const CheckpointSource& source) {
+  const fs::path target = output_dir / fmt::format("checkpoint-{}", state.step);
+  fs::path temporary = target;
+  temporary += ".tmp";
+  try {
+    check_space(output_dir, optimizer);
+    fs::remove_all(temporary);
+    fs::create_directories(temporary);
+    save_model(model, source.model_folder, temporary, Dtype::kF32);
+    if (source.content == CheckpointContent::kResumable) write_optimizer(temporary / kOptimizer, optimizer);
+    write_file_atomic(temporary / "config.yaml", source.config_yaml);
+    json fields;
+    for_each_field(state, [&](const char* name, const auto& value) { fields[name] = value; });
+    write_file_atomic(temporary / kState, fields.dump(1) + "\n");
+    write_manifest(temporary);
+    fs::remove_all(target);
+    fs::rename(temporary, target);
+    sync_folder(output_dir);
+  } catch (const std::exception& e) {
+    std::error_code ignored;
+    fs::remove_all(temporary, ignored);
+    throw CheckpointError(e.what());
+  }
+  return target;
+}
+
+std::optional<std::string> fault_of_checkpoint(const fs::path& checkpoint) {
+  try {
+    const json manifest = json::parse(read_file(checkpoint / kManifest));
+    for (const auto& [name, expected] : manifest.at("files").items()) {
+      const fs::path file = checkpoint / name;
+      const uint64_t size = fs::exists(file) ? static_cast<uint64_t>(fs::file_size(file)) : 0;
+      if (!fs::exists(file)) return name + " is missing";
+      if (size != expected.at("bytes").get<uint64_t>()) {
+        return fmt::format("{} has {} bytes, the manifest says {}", name, size, expected.at("bytes").get<uint64_t>());
+      }
+      if (hex64(hash_file(file)) != expected.at("xxh3").get<std::string>()) return name + ": checksum differs";
+    }
+    if (!manifest["files"].contains(kState)) return std::string(kState) + " is not in the manifest";
+    return std::nullopt;
+  } catch (const json::exception&) {
+    return std::string(kManifest) + " is damaged";
+  } catch (const Error& e) {
+    return e.what();
+  }
+}
+
+std::optional<fs::path> newest_checkpoint(const fs::path& output_dir) {
+  for (const fs::path& checkpoint : list_checkpoints(output_dir)) {
+    auto fault = fault_of_checkpoint(checkpoint);
+    if (!fault && !fs::exists(checkpoint / kOptimizer)) fault = "it holds the model only (save_only_model)";
+    if (!fault) return checkpoint;
+    spdlog::warn("{}: not resumed from: {}; trying the one before", checkpoint.string(), *fault);
+  }
+  return std::nullopt;
+}
+
+TrainerState read_trainer_state(const fs::path& checkpoint) {
+  const fs::path path = checkpoint / kState;
+  TrainerState state;
+  try {
+    const json fields = json::parse(read_file(path));
+    for_each_field(state, [&](const char* name, auto& value) { fields.at(name).get_to(value); });
+  } catch (const json::exception& e) {
+    throw CheckpointError(fmt::format("{}: {}", path.string(), e.what()));
+  }
+  return state;
+}
+
+void load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& optimizer) {
+  const fs::path optimizer_path = checkpoint / kOptimizer;
+  if (!fs::exists(optimizer_path)) {
+    throw CheckpointError(fmt::format("{}: {} is missing ---> it was saved with save_only_model and can't be resumed; "
+                                      "name it as model_name_or_path to start from its weights",
+                                      checkpoint.string(), kOptimizer));
+  }
+  const ModelWeights weights(checkpoint);
+  for (const Parameter& p : model.parameters()) fill(checkpoint, weights.find(p.name), p.name, p.master);
+  model.refresh_compute_weights();
+  const SafetensorsFile moments(optimizer_path);
+  for (ParameterState& s : optimizer.state()) {
+    fill(optimizer_path, moments.find("exp_avg." + s.name), "exp_avg." + s.name, s.exp_avg);
+    fill(optimizer_path, moments.find("exp_avg_sq." + s.name), "exp_avg_sq." + s.name, s.exp_avg_sq);
+  }
+}
+
+void remove_old_checkpoints(const fs::path& output_dir, int64_t keep) {
+  const std::vector<fs::path> checkpoints = list_checkpoints(output_dir);
+  for (size_t i = static_cast<size_t>(keep); i < checkpoints.size(); ++i) fs::remove_all(checkpoints[i]);
+}
+
+}  // namespace qtune

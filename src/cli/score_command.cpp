@@ -1,0 +1,75 @@
+// qtune score: the score pass alone, one line a sample.
+#include <memory>
+
+#include "commands.h"
+#include "dtype_option.h"
+#include "qtune/base/error.h"
+#include "qtune/base/file.h"
+#include "qtune/base/log.h"
+#include "qtune/config/load_config.h"
+#include "qtune/prune/scores_file.h"
+#include "qtune/score/score_pass.h"
+#include "qtune/train/config_options.h"
+
+namespace qtune {
+namespace {
+
+struct ScoreArguments {
+  std::string model, data, config, out, template_name, dtype = "float32";
+  int64_t batch_size = 8;
+};
+
+/// With --config the samples are those of a training run; with --data the file alone decides, with default keys.
+TrainConfig data_config(const ScoreArguments& a) {
+  std::vector<std::string> overrides = {"model_name_or_path=" + a.model};
+  if (!a.config.empty()) return load_train_config(a.config, overrides).config;
+  TrainConfig config;
+  config.model_name_or_path = a.model;
+  config.dataset = {a.data};
+  if (!a.template_name.empty()) config.template_name = a.template_name;
+  config.cutoff_len = read_model_config(a.model).max_positions;
+  return config;
+}
+
+int run_score(const ScoreArguments& a) {
+  const TrainConfig config = data_config(a);
+  const ModelConfig model_config = read_model_config(a.model);
+  LoadSamplesOptions options = sample_options(config, config.dataset, model_config);
+  options.untrained = UntrainedSamples::kKeep;
+  const std::vector<TokenizedSample> samples = load_samples(options).samples;
+  Model model = Model::load(a.model, {.compute_dtype = parse_compute_dtype(a.dtype)});
+  AtomicFileWriter out(a.out);
+  for (size_t first = 0; first < samples.size(); first += static_cast<size_t>(a.batch_size)) {
+    std::vector<const TokenizedSample*> group;
+    for (size_t i = first; i < std::min(samples.size(), first + static_cast<size_t>(a.batch_size)); ++i) {
+      group.push_back(&samples[i]);
+    }
+    for (const SampleScores& scores : score_pass(model, group, a.batch_size)) out.write(scores_line(scores) + "\n");
+  }
+  out.commit();
+  spdlog::info("{}: {} samples scored", a.out, samples.size());
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_score_command(CLI::App& app, Action& action) {
+  auto a = std::make_shared<ScoreArguments>();
+  CLI::App* command = app.add_subcommand("score", "Loss and entropy of every trainable token, a line a sample");
+  command->add_option("--model", a->model, "Model folder")->required();
+  auto* data = command->add_option("--data", a->data, "Data file (.jsonl, .json)");
+  auto* config = command->add_option("--config", a->config, "Training config whose dataset is scored");
+  data->excludes(config);
+  command->add_option("--out", a->out, "File to write")->required();
+  command->add_option("--template", a->template_name, "Chat template by LLaMA-Factory's name; default: the model's own");
+  command->add_option("--batch-size", a->batch_size, "Samples computed at a time")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add_dtype_option(*command, a->dtype);
+  command->callback([a, &action] {
+    if (a->data.empty() && a->config.empty()) throw ConfigError("score: expected --data or --config, found neither");
+    action = [a] { return run_score(*a); };
+  });
+}
+
+}  // namespace qtune

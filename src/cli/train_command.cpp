@@ -1,0 +1,22 @@
+// qtune train: see docs/config.md for the keys.
+#include "commands.h"
+#include "qtune/config/load_config.h"
+#include "qtune/train/train.h"
+
+namespace qtune {
+
+void add_train_command(CLI::App& app, Action& action) {
+  struct Arguments {
+    std::string config;
+    std::vector<std::string> overrides;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("train", "Fine-tune a model; later key=value arguments override the file");
+  command->add_option("--config", arguments->config, "YAML file (qtune config lists its keys)")->required();
+  command->add_option("overrides", arguments->overrides, "key=value ...");
+  command->callback([arguments, &action] {
+    action = [arguments] { return run_training(load_train_config(arguments->config, arguments->overrides)); };
+  });
+}
+
+}  // namespace qtune

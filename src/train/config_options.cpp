@@ -1,0 +1,49 @@
+#include "qtune/train/config_options.h"
+
+#include <algorithm>
+
+#include "qtune/config/print_config.h"
+
+namespace qtune {
+
+LoadSamplesOptions sample_options(const TrainConfig& config, const std::vector<std::string>& datasets,
+                                  const ModelConfig& model) {
+  LoadSamplesOptions options;
+  options.datasets = resolve_datasets(datasets, config.dataset_dir, named_columns(config.columns));
+  for (DatasetSpec& spec : options.datasets) {
+    spec.on_bad_data = config.on_bad_data == "skip" ? OnBadData::kSkip : OnBadData::kRaise;
+    if (!config.max_samples) continue;
+    spec.num_samples = spec.num_samples < 0 ? *config.max_samples : std::min(spec.num_samples, *config.max_samples);
+  }
+  options.model_folder = config.model_name_or_path;
+  options.template_name = config.template_name.value_or("");
+  options.tokenize.cutoff_len = config.cutoff_len;
+  options.tokenize.excess = config.excess_length_strategy == "drop"    ? ExcessLength::kDrop
+                            : config.excess_length_strategy == "raise" ? ExcessLength::kRaise
+                                                                       : ExcessLength::kTruncate;
+  options.tokenize.prompt = config.train_on_prompt ? PromptTraining::kAll : PromptTraining::kNone;
+  options.tokenize.history = config.mask_history ? HistoryTraining::kLastAnswer : HistoryTraining::kAll;
+  options.tokenize.eos_ids = model.eos_ids;
+  options.vocab_size = model.vocab_size;
+  options.max_positions = model.max_positions;
+  return options;
+}
+
+PrunerOptions pruner_options(const TrainConfig& config) {
+  const PruningConfig& p = config.pruning;
+  PrunerOptions options;
+  options.sample_method = p.sample.method;
+  options.sample_keep = p.sample.keep;
+  options.token_method = p.token.method;
+  options.token_keep = p.token.keep;
+  options.lambda = p.token.lambda;
+  options.neighbours = p.token.neighbours == "mean" ? Neighbours::kMean : Neighbours::kSum;
+  options.reverse = p.token.reverse;
+  options.iterations = static_cast<int>(p.iterations);
+  options.supplement_tokens = parse_supplement_tokens(p.token.supplement_tokens);
+  options.keep_end_of_turn = p.token.keep_end_of_turn;
+  options.seed = static_cast<uint64_t>(config.seed);
+  return options;
+}
+
+}  // namespace qtune

@@ -1,0 +1,52 @@
+// A training run in memory: what setup builds, the step changes and the loop drives.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "qtune/batch/epoch_order.h"
+#include "qtune/batch/pack.h"
+#include "qtune/checkpoint/checkpoint.h"
+#include "qtune/config/load_config.h"
+#include "qtune/metrics/metrics_writer.h"
+#include "qtune/metrics/progress_bar.h"
+#include "qtune/model/model.h"
+#include "qtune/optim/optimizer.h"
+#include "qtune/optim/schedule.h"
+#include "qtune/prune/pruner.h"
+#include "qtune/text/tokenized_sample.h"
+
+namespace qtune {
+
+struct TrainingRun {
+  LoadedConfig loaded;
+  std::filesystem::path output_dir;
+  std::vector<TokenizedSample> samples, eval_samples;
+  Model model;
+  Pruner pruner;
+  std::unique_ptr<Optimizer> optimizer;
+  std::unique_ptr<StepSampler> sampler;
+  Schedule schedule;
+  TrainerState state;
+  std::optional<std::filesystem::path> resumed_from;
+  TokenMode token_mode = TokenMode::kMask;
+
+  const TrainConfig& config() const { return loaded.config; }
+};
+
+/// Loads and checks everything that can fail before the first step: data, model, checkpoint to resume from.
+TrainingRun set_up_training(const LoadedConfig& loaded);
+
+/// What one step did.
+struct StepResult {
+  StepMetrics metrics;
+  PruneDecision decision;  // of the judged samples, in the step's order
+};
+
+/// One optimizer step: score, decide, apply, backward, update.
+/// Throws: NonFiniteError (on_nonfinite: stop) naming the step and samples; weights are then as before the step.
+StepResult train_step(TrainingRun& run);
+
+}  // namespace qtune

@@ -1,0 +1,185 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "qtune/base/error.h"
+#include "qtune/base/file.h"
+#include "qtune/base/hash.h"
+#include "qtune/base/log.h"
+#include "qtune/base/rng.h"
+#include "qtune/config/print_config.h"
+#include "qtune/train/config_options.h"
+#include "run.h"
+
+namespace qtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kHeldOutStream = 0x68656c64;  // "held": apart from other users of the seed
+
+std::vector<TokenizedSample> load_logged(const TrainConfig& config, const std::vector<std::string>& datasets,
+                                         const ModelConfig& model) {
+  LoadedSamples loaded = load_samples(sample_options(config, datasets, model));
+  spdlog::info("{}: {}", fmt::join(datasets, ", "), loaded.summary());
+  return std::move(loaded.samples);
+}
+
+uint64_t hash_samples(const std::vector<TokenizedSample>& samples) {
+  uint64_t hash = 0;
+  const auto bytes = [](const auto& v) {
+    return std::string_view(reinterpret_cast<const char*>(v.data()), v.size() * sizeof v[0]);
+  };
+  for (const TokenizedSample& s : samples) hash = mix64(hash ^ hash64(bytes(s.input_ids))) ^ hash64(bytes(s.trained));
+  return hash;
+}
+
+/// Moves val_size samples (a share below 1, or a count), drawn by the seed, to the held-out set. Both keep file order.
+void hold_out(const TrainConfig& config, std::vector<TokenizedSample>& samples, std::vector<TokenizedSample>& held_out) {
+  const double n = static_cast<double>(samples.size());
+  const int64_t count = static_cast<int64_t>(config.val_size < 1 ? std::ceil(config.val_size * n) : config.val_size);
+  if (count >= static_cast<int64_t>(samples.size())) {
+    throw ConfigError(fmt::format("val_size: {} of {} samples would leave none to train on", count, samples.size()));
+  }
+  auto order = random_permutation(static_cast<uint64_t>(config.seed), kHeldOutStream, static_cast<int64_t>(samples.size()));
+  std::vector<bool> chosen(samples.size());
+  for (int64_t i = 0; i < count; ++i) chosen[static_cast<size_t>(order[static_cast<size_t>(i)])] = true;
+  std::vector<TokenizedSample> rest;
+  for (size_t i = 0; i < samples.size(); ++i) (chosen[i] ? held_out : rest).push_back(std::move(samples[i]));
+  samples = std::move(rest);
+}
+
+int64_t count_total_steps(const TrainConfig& config, int64_t steps_per_epoch) {
+  if (config.max_steps > 0) return config.max_steps;
+  return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(config.num_train_epochs * static_cast<double>(steps_per_epoch))));
+}
+
+/// Which checkpoint to go on from, if any (DESIGN: by itself, unless overwrite_output_dir).
+std::optional<fs::path> find_checkpoint(const TrainConfig& config) {
+  const std::string wish = config.resume_from_checkpoint.value_or("");
+  if (!wish.empty() && wish != "true" && wish != "false") {
+    if (!fs::is_directory(wish)) {
+      throw CheckpointError(fmt::format("resume_from_checkpoint: {}: no such folder", wish));
+    }
+    if (const auto fault = fault_of_checkpoint(wish)) {
+      throw CheckpointError(fmt::format("{}: can't be resumed from: {} ---> name an earlier checkpoint, or "
+                                        "resume_from_checkpoint: true for the newest whole one",
+                                        wish, *fault));
+    }
+    return wish;
+  }
+  if (config.overwrite_output_dir && wish != "true") {
+    remove_old_checkpoints(config.output_dir, 0);
+    return std::nullopt;
+  }
+  auto newest = newest_checkpoint(config.output_dir);
+  if (wish == "true" && !newest) {
+    throw CheckpointError(fmt::format("resume_from_checkpoint: {} holds no whole checkpoint", config.output_dir));
+  }
+  if (wish == "false" && newest) {
+    throw ConfigError(fmt::format("resume_from_checkpoint: false, but {} exists ---> set overwrite_output_dir: true, or "
+                                  "another output_dir",
+                                  newest->string()));
+  }
+  return newest;
+}
+
+/// A run goes on only with the same data, order and batch; other keys may change, and are named.
+void check_resumable(const TrainerState& now, const TrainerState& then, const fs::path& checkpoint) {
+  const auto check = [&](const char* what, auto expected, auto found) {
+    if (expected == found) return;
+    throw CheckpointError(fmt::format("{}: {}: the checkpoint has {}, this run {} ---> use the run's own config and "
+                                      "data, or set overwrite_output_dir: true to start anew",
+                                      checkpoint.string(), what, expected, found));
+  };
+  check("seed", then.seed, now.seed);
+  check("number of samples", then.num_samples, now.num_samples);
+  check("samples of a step", then.samples_per_step, now.samples_per_step);
+  check("hash of the tokenized data", hex64(then.data_hash), hex64(now.data_hash));
+}
+
+void warn_of_changed_keys(const TrainConfig& config, const fs::path& checkpoint) {
+  const LoadedConfig then = load_train_config(checkpoint / "config.yaml");
+  for (const std::string& key : differing_training_keys(then.config, config)) {
+    spdlog::warn("{}: {} differs from the run that wrote this checkpoint", checkpoint.string(), key);
+  }
+}
+
+void resume(TrainingRun& run) {
+  const TrainerState fresh = run.state;
+  run.state = read_trainer_state(*run.resumed_from);
+  check_resumable(fresh, run.state, *run.resumed_from);
+  warn_of_changed_keys(run.config(), *run.resumed_from);
+  run.state.total_steps = fresh.total_steps;
+  load_checkpoint(*run.resumed_from, run.model, *run.optimizer);
+  run.optimizer->set_num_updates(run.state.num_updates);
+  spdlog::info("resuming from {}: {} of {} steps done", run.resumed_from->string(), run.state.step,
+               run.state.total_steps);
+}
+
+void describe(const TrainingRun& run) {
+  const TrainConfig& c = run.config();
+  const auto method = [](const std::string& name, double keep) {
+    return name == "none" ? name : fmt::format("{} (keep {})", name, keep);
+  };
+  spdlog::info("model {}: {:.1f} M parameters, {} compute", c.model_name_or_path,
+               static_cast<double>(run.model.config().num_parameters()) / 1e6, c.bf16 ? "bfloat16" : "float32");
+  spdlog::info("plan: {} steps of {} samples ({} samples, {} held out); pruning: samples {}, tokens {}",
+               run.state.total_steps, run.state.samples_per_step, run.samples.size(), run.eval_samples.size(),
+               method(c.pruning.sample.method, c.pruning.sample.keep),
+               method(c.pruning.token.method, c.pruning.token.keep));
+}
+
+}  // namespace
+
+TrainingRun set_up_training(const LoadedConfig& loaded) {
+  const TrainConfig& c = loaded.config;
+  Pruner pruner = make_pruner(pruner_options(c));  // its faults before anything is read
+  const ModelConfig model_config = read_model_config(c.model_name_or_path);
+  std::vector<TokenizedSample> samples = load_logged(c, c.dataset, model_config);
+  std::vector<TokenizedSample> held_out;
+  if (!c.eval_dataset.empty()) held_out = load_logged(c, c.eval_dataset, model_config);
+  if (c.val_size > 0) hold_out(c, samples, held_out);
+
+  fs::create_directories(c.output_dir);
+  const std::optional<fs::path> checkpoint = find_checkpoint(c);
+  TrainingRun run{.loaded = loaded,
+                  .output_dir = c.output_dir,
+                  .samples = std::move(samples),
+                  .eval_samples = std::move(held_out),
+                  .model = Model::load(c.model_name_or_path, {.compute_dtype = c.bf16 ? at::kBFloat16 : at::kFloat,
+                                                              .use = ModelUse::kTraining}),
+                  .pruner = std::move(pruner),
+                  .resumed_from = checkpoint,
+                  .token_mode = c.pruning.token.mode == "drop" ? TokenMode::kDrop : TokenMode::kMask};
+  run.optimizer = std::make_unique<Optimizer>(
+      run.model, AdamWOptions{.beta1 = c.adam_beta1,
+                              .beta2 = c.adam_beta2,
+                              .epsilon = c.adam_epsilon,
+                              .weight_decay = c.weight_decay});
+  const EpochPlan plan{.num_samples = static_cast<int64_t>(run.samples.size()),
+                       .samples_per_step = c.per_device_train_batch_size * c.gradient_accumulation_steps,
+                       .seed = static_cast<uint64_t>(c.seed)};
+  run.state.seed = c.seed;
+  run.state.num_samples = plan.num_samples;
+  run.state.samples_per_step = plan.samples_per_step;
+  run.state.data_hash = hash_samples(run.samples);
+  run.state.total_steps = count_total_steps(c, plan.steps_per_epoch());
+  const int64_t warmup = resolve_warmup_steps(c.warmup_steps, c.warmup_ratio, run.state.total_steps);
+  run.schedule = {.type = parse_schedule_type(c.lr_scheduler_type),
+                  .peak_learning_rate = c.learning_rate,
+                  .warmup_steps = warmup,
+                  .total_steps = run.state.total_steps};
+  if (run.resumed_from) resume(run);
+  run.sampler = std::make_unique<StepSampler>(plan, run.state.step);
+  if (!c.dry_run) {
+    add_log_file(run.output_dir / "train.log");
+    write_file_atomic(run.output_dir / "config.yaml", to_yaml(c));
+  }
+  describe(run);
+  return run;
+}
+
+}  // namespace qtune

@@ -1,0 +1,42 @@
+#include "signals.h"
+
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+
+#include "qtune/base/error.h"
+
+namespace qtune {
+namespace {
+
+volatile std::sig_atomic_t stop_requests = 0;
+struct sigaction old_int, old_term;
+
+void on_signal(int signal) {
+  stop_requests = stop_requests + 1;
+  if (signal == SIGINT && stop_requests > 1) _exit(kExitInterrupted);
+  // Only async-signal-safe calls here: write(2), no streams.
+  constexpr char text[] = "\nstopping after this step; a checkpoint will be saved (Ctrl-C again: stop at once)\n";
+  [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, text, sizeof text - 1);
+}
+
+}  // namespace
+
+StopRequest::StopRequest() {
+  stop_requests = 0;
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGINT, &action, &old_int);
+  sigaction(SIGTERM, &action, &old_term);
+}
+
+StopRequest::~StopRequest() {
+  sigaction(SIGINT, &old_int, nullptr);
+  sigaction(SIGTERM, &old_term, nullptr);
+}
+
+bool StopRequest::asked() const { return stop_requests > 0; }
+
+}  // namespace qtune
