@@ -8,7 +8,7 @@
 
 #include "qtune/base/error.h"
 #include "support/temp_dir.h"
-#include "text/byte_tokenizer.h"
+#include "support/byte_tokenizer.h"
 
 namespace qtune {
 namespace {
