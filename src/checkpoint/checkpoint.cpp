@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
-#include <set>
+#include <regex>
 #include <vector>
 
 #include "qtune/base/error.h"
@@ -73,9 +73,10 @@ void check_space(const fs::path& output_dir, Optimizer& optimizer) {
   std::error_code failed;
   const fs::space_info space = fs::space(output_dir, failed);
   if (!failed && space.available < needed) {
-    throw CheckpointError(fmt::format("{}: a checkpoint needs {}, the disk has {} left ---> free some space, or keep "
-                                      "fewer checkpoints (save_total_limit)",
-                                      output_dir.string(), format_bytes(needed), format_bytes(space.available)));
+    throw CheckpointError(
+        fmt::format("{}: a checkpoint needs {}, the disk has {} left ---> free some space, or keep "
+                    "fewer checkpoints (save_total_limit)",
+                    output_dir.string(), format_bytes(needed), format_bytes(space.available)));
   }
 }
 
@@ -105,10 +106,10 @@ std::vector<fs::path> list_checkpoints(const fs::path& output_dir) {
 void fill(const fs::path& file, const TensorView* view, const std::string& name, const at::Tensor& target) {
   if (view == nullptr) throw CheckpointError(fmt::format("{}: tensor {} is missing", file.string(), name));
   if (at::IntArrayRef(view->shape) != target.sizes() || view->dtype != Dtype::kF32) {
-    throw CheckpointError(fmt::format("{}: tensor {}: expected float32 {}, found {} {} ---> the checkpoint belongs to "
-                                      "another model",
-                                      file.string(), name, shape_text(target.sizes()), dtype_name(view->dtype),
-                                      shape_text(view->shape)));
+    throw CheckpointError(
+        fmt::format("{}: tensor {}: expected float32 {}, found {} {} ---> the checkpoint belongs to "
+                    "another model",
+                    file.string(), name, shape_text(target.sizes()), dtype_name(view->dtype), shape_text(view->shape)));
   }
   std::memcpy(target.data_ptr(), view->bytes.data(), view->bytes.size());
 }
@@ -164,13 +165,21 @@ std::optional<std::string> fault_of_checkpoint(const fs::path& checkpoint) {
 }
 
 std::optional<fs::path> newest_checkpoint(const fs::path& output_dir) {
-  for (const fs::path& checkpoint : list_checkpoints(output_dir)) {
+  const std::vector<fs::path> checkpoints = list_checkpoints(output_dir);
+  std::vector<std::string> faults;
+  for (const fs::path& checkpoint : checkpoints) {
     auto fault = fault_of_checkpoint(checkpoint);
     if (!fault && !fs::exists(checkpoint / kOptimizer)) fault = "it holds the model only (save_only_model)";
-    if (!fault) return checkpoint;
-    spdlog::warn("{}: not resumed from: {}; trying the one before", checkpoint.string(), *fault);
+    if (!fault) {
+      for (const std::string& text : faults) spdlog::warn("{}; going on from {}", text, checkpoint.filename().string());
+      return checkpoint;
+    }
+    faults.push_back(fmt::format("{}: can't be resumed from: {}", checkpoint.string(), *fault));
   }
-  return std::nullopt;
+  if (faults.empty()) return std::nullopt;
+  const std::string others = faults.size() > 1 ? fmt::format(", nor can {} before it", faults.size() - 1) : "";
+  throw CheckpointError(fmt::format("{}{} ---> set overwrite_output_dir: true to start anew, or another output_dir",
+                                    faults.front(), others));
 }
 
 TrainerState read_trainer_state(const fs::path& checkpoint) {
@@ -188,9 +197,10 @@ TrainerState read_trainer_state(const fs::path& checkpoint) {
 void load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& optimizer) {
   const fs::path optimizer_path = checkpoint / kOptimizer;
   if (!fs::exists(optimizer_path)) {
-    throw CheckpointError(fmt::format("{}: {} is missing ---> it was saved with save_only_model and can't be resumed; "
-                                      "name it as model_name_or_path to start from its weights",
-                                      checkpoint.string(), kOptimizer));
+    throw CheckpointError(
+        fmt::format("{}: {} is missing ---> it was saved with save_only_model and can't be resumed; "
+                    "name it as model_name_or_path to start from its weights",
+                    checkpoint.string(), kOptimizer));
   }
   const ModelWeights weights(checkpoint);
   for (const Parameter& p : model.parameters()) fill(checkpoint, weights.find(p.name), p.name, p.master);
@@ -202,9 +212,20 @@ void load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& optimi
   }
 }
 
-void remove_old_checkpoints(const fs::path& output_dir, int64_t keep) {
-  const std::vector<fs::path> checkpoints = list_checkpoints(output_dir);
-  for (size_t i = static_cast<size_t>(keep); i < checkpoints.size(); ++i) fs::remove_all(checkpoints[i]);
+void remove_old_checkpoints(const fs::path& output_dir, int64_t keep, int64_t last_step) {
+  for (const fs::path& checkpoint : list_checkpoints(output_dir)) {
+    if (step_of(checkpoint) > last_step) continue;
+    if (--keep < 0) fs::remove_all(checkpoint);
+  }
+}
+
+void remove_unfinished_files(const fs::path& output_dir) {
+  static const std::regex kUnfinished(R"(checkpoint-\d+\.tmp|.+\.tmp-\d+-\d+)");  // the latter: AtomicFileWriter's
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(output_dir)) {
+    if (std::regex_match(entry.path().filename().string(), kUnfinished)) found.push_back(entry.path());
+  }
+  for (const fs::path& path : found) fs::remove_all(path);
 }
 
 }  // namespace qtune

@@ -1,5 +1,5 @@
-// Each add_*_command declares one subcommand with its options. Parsing stores what to run in `action`; cli.cpp runs it, so
-// that an error is reported in one place.
+// Each add_*_command declares one subcommand with its options. Parsing stores what to run in `action`; cli.cpp runs it,
+// so that an error is reported in one place.
 #pragma once
 
 #include <CLI/CLI.hpp>

@@ -44,7 +44,8 @@ class TextStream {
 
  private:
   void print(const std::string& text) {
-    std::fwrite(text.data() + std::min(printed_, text.size()), 1, text.size() - std::min(printed_, text.size()), stdout);
+    std::fwrite(text.data() + std::min(printed_, text.size()), 1, text.size() - std::min(printed_, text.size()),
+                stdout);
     std::fflush(stdout);
     printed_ = text.size();
   }
@@ -89,7 +90,8 @@ void add_generate_command(CLI::App& app, Action& action) {
   command->add_option("--model", a->model, "Model folder")->required();
   command->add_option("--prompt", a->prompt, "The user's message; without it, the standard input is read");
   command->add_option("--system", a->system, "System message");
-  command->add_option("--template", a->template_name, "Chat template by LLaMA-Factory's name; default: the model's own");
+  command->add_option("--template", a->template_name,
+                      "Chat template by LLaMA-Factory's name; default: the model's own");
   command->add_flag("--raw", a->raw, "The prompt is plain text to continue: no chat template");
   command->add_option("--max-new-tokens", a->options.max_new_tokens)->check(CLI::PositiveNumber)->capture_default_str();
   command->add_option("--temperature", a->options.temperature, "0: greedy")

@@ -1,4 +1,4 @@
-// qtune inspect: the samples of a config as the model sees them, and their statistics.
+// qtune inspect: the samples of a config as the model sees them, facts of a model, or the state of a run.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "commands.h"
+#include "inspect.h"
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
 #include "qtune/config/load_config.h"
@@ -23,9 +24,10 @@ namespace {
 constexpr int64_t kDefaultShown = 3;
 
 struct InspectArguments {
-  std::string config;
-  std::vector<std::string> overrides;
-  int64_t num_shown = -1;  // -1: kDefaultShown, or all with --json
+  std::string config, model;
+  std::vector<std::string> positional;  // key=value with --config, else a run's folder
+  int64_t step = 0;                     // of a run; 0: none
+  int64_t num_shown = -1;               // -1: kDefaultShown, or all with --json
   bool json = false;
 };
 
@@ -84,7 +86,7 @@ void show_statistics(const LoadedSamples& loaded, const TrainConfig& config) {
 }
 
 int inspect_data(const InspectArguments& arguments) {
-  const LoadedConfig config = load_train_config(arguments.config, arguments.overrides);
+  const LoadedConfig config = load_train_config(arguments.config, arguments.positional);
   const LoadedSamples loaded = load_for_inspection(config.config);
   const DecodeIds decode = decoder_for(loaded, config.config.model_name_or_path);
   const auto size = static_cast<int64_t>(loaded.samples.size());
@@ -101,23 +103,33 @@ int inspect_data(const InspectArguments& arguments) {
   return kExitOk;
 }
 
-/// `inspect --config c [-n 3] [--json] [key=value ...]`
-void add_data_options(CLI::App& command, const std::shared_ptr<InspectArguments>& arguments) {
-  CLI::Option_group* group = command.add_option_group("Data", "Samples as the model sees them, trained tokens marked");
-  group->add_option("--config", arguments->config, "Configuration file (YAML) whose dataset is shown")->required();
-  group->add_option("-n", arguments->num_shown, "Samples shown (3; with --json all)")->check(CLI::NonNegativeNumber);
-  group->add_flag("--json", arguments->json, "A line a sample: {\"id\", \"text\", \"input_ids\", \"labels\"}");
-  group->add_option("overrides", arguments->overrides, "key=value, in place of the file's values");
+int run_inspect(const InspectArguments& arguments) {
+  if (!arguments.model.empty()) return inspect_model(arguments.model);
+  if (!arguments.config.empty()) return inspect_data(arguments);
+  if (arguments.positional.size() != 1) {
+    throw ConfigError(
+        "inspect: expected --config FILE, --model FOLDER or a run's folder ---> see qtune inspect --help");
+  }
+  return inspect_run(arguments.positional[0], arguments.step);
 }
 
 }  // namespace
 
 void add_inspect_command(CLI::App& app, Action& action) {
-  CLI::App* command =
-      app.add_subcommand("inspect", "Show a config's samples: text, trained tokens, lengths, duplicates");
-  const auto arguments = std::make_shared<InspectArguments>();
-  add_data_options(*command, arguments);
-  command->callback([arguments, &action] { action = [arguments] { return inspect_data(*arguments); }; });
+  CLI::App* command = app.add_subcommand(
+      "inspect", "Show a config's samples (--config), a model's facts (--model), or a run (RUN [--step N])");
+  const auto a = std::make_shared<InspectArguments>();
+  auto* config = command->add_option("--config", a->config, "Configuration file (YAML) whose dataset is shown");
+  command->add_option("--model", a->model, "Model folder: sizes, and the memory that training takes")->excludes(config);
+  command->add_option("-n", a->num_shown, "Samples shown (3; with --json all)")
+      ->check(CLI::NonNegativeNumber)
+      ->needs(config);
+  command->add_flag("--json", a->json, "A line a sample: {\"id\", \"text\", \"input_ids\", \"labels\"}")->needs(config);
+  command->add_option("--step", a->step, "Step of a run whose samples' fates are shown")
+      ->check(CLI::PositiveNumber)
+      ->excludes(config);
+  command->add_option("RUN|key=value", a->positional, "A run's folder; with --config, keys in place of the file's");
+  command->callback([a, &action] { action = [a] { return run_inspect(*a); }; });
 }
 
 }  // namespace qtune

@@ -61,7 +61,8 @@ void add_score_command(CLI::App& app, Action& action) {
   auto* config = command->add_option("--config", a->config, "Training config whose dataset is scored");
   data->excludes(config);
   command->add_option("--out", a->out, "File to write")->required();
-  command->add_option("--template", a->template_name, "Chat template by LLaMA-Factory's name; default: the model's own");
+  command->add_option("--template", a->template_name,
+                      "Chat template by LLaMA-Factory's name; default: the model's own");
   command->add_option("--batch-size", a->batch_size, "Samples computed at a time")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -238,7 +238,8 @@ at::Tensor Model::next_token_logits(const std::vector<int32_t>& ids, KeyValueCac
   State& s = *state_;
   const ModelConfig& c = s.config;
   const int64_t n = static_cast<int64_t>(ids.size()), d = c.hidden_size, past = cache.length;
-  if (n == 0 || (n > 1 && past > 0)) throw Error("next_token_logits: expected one id, or any number with an empty cache");
+  if (n == 0 || (n > 1 && past > 0))
+    throw Error("next_token_logits: expected one id, or any number with an empty cache");
   if (cache.keys.empty() || past + n > cache.keys[0].size(0)) {
     throw Error(fmt::format("next_token_logits: the cache is full ({} tokens)", past));
   }

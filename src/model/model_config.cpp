@@ -18,9 +18,10 @@ json read_json(const std::filesystem::path& path) {
   try {
     text = read_file(path);
   } catch (const Error& e) {
-    throw CheckpointError(fmt::format("{} ---> model_name_or_path must name a folder with config.json, a tokenizer and "
-                                      "model.safetensors",
-                                      e.what()));
+    throw CheckpointError(
+        fmt::format("{} ---> model_name_or_path must name a folder with config.json, a tokenizer and "
+                    "model.safetensors",
+                    e.what()));
   }
   try {
     json value = json::parse(text);
@@ -91,9 +92,10 @@ double read_rope_theta(const json& config, const Fields& fields, const std::stri
     const Fields rope(config[key], path + ": " + key);
     const std::string type = rope.text("rope_type", rope.text("type", "default"));
     if (type != "default") {
-      throw CheckpointError(fmt::format("{}: {}.rope_type: expected default, found {} ---> this version does not "
-                                        "compute scaled rotary positions",
-                                        path, key, type));
+      throw CheckpointError(
+          fmt::format("{}: {}.rope_type: expected default, found {} ---> this version does not "
+                      "compute scaled rotary positions",
+                      path, key, type));
     }
     if (rope.has("rope_theta")) return rope.number("rope_theta");
   }
@@ -113,14 +115,15 @@ void read_eos(const json& source, const std::string& path, std::vector<int32_t>&
 
 void check_supported(const ModelConfig& c, const Fields& fields, const std::string& path) {
   if (c.model_type != "llama") {
-    throw CheckpointError(fmt::format("{}: model_type: expected llama, found {} ---> this version trains the llama "
-                                      "family (SmolLM2, Llama 2) only",
-                                      path, c.model_type));
+    throw CheckpointError(
+        fmt::format("{}: model_type: expected llama, found {} ---> this version trains the llama "
+                    "family (SmolLM2, Llama 2) only",
+                    path, c.model_type));
   }
   for (const char* key : {"attention_bias", "mlp_bias"}) {
     if (fields.boolean(key, false)) {
-      throw CheckpointError(fmt::format("{}: {}: expected false, found true ---> not supported in this version", path,
-                                        key));
+      throw CheckpointError(
+          fmt::format("{}: {}: expected false, found true ---> not supported in this version", path, key));
     }
   }
   if (const std::string act = fields.text("hidden_act", "silu"); act != "silu") {
@@ -143,7 +146,8 @@ int64_t ModelConfig::num_parameters() const {
 }
 
 int64_t ModelConfig::layer_macs_per_token() const {
-  return num_layers * (hidden_size * qkv_width() + num_heads * head_dim * hidden_size + 3 * hidden_size * intermediate_size);
+  return num_layers *
+         (hidden_size * qkv_width() + num_heads * head_dim * hidden_size + 3 * hidden_size * intermediate_size);
 }
 
 ModelConfig read_model_config(const std::filesystem::path& folder) {

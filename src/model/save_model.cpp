@@ -8,10 +8,15 @@
 namespace qtune {
 namespace {
 
-constexpr const char* kCarriedFiles[] = {
-    "generation_config.json",  "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json",       "vocab.json",     "merges.txt",            "tokenizer.model",
-    "chat_template.jinja"};
+constexpr const char* kCarriedFiles[] = {"generation_config.json",
+                                         "tokenizer.json",
+                                         "tokenizer_config.json",
+                                         "special_tokens_map.json",
+                                         "added_tokens.json",
+                                         "vocab.json",
+                                         "merges.txt",
+                                         "tokenizer.model",
+                                         "chat_template.jinja"};
 
 }  // namespace
 

@@ -52,9 +52,10 @@ class Loader {
     p.gradient = part(whole.gradient);
     const TensorView* view = weights_.find(name);
     if (view == nullptr) {
-      throw CheckpointError(fmt::format("{}: tensor {} is missing ---> config.json promises it: the folder holds another "
-                                        "model's weights or not all shards",
-                                        weights_.folder().string(), name));
+      throw CheckpointError(
+          fmt::format("{}: tensor {} is missing ---> config.json promises it: the folder holds another "
+                      "model's weights or not all shards",
+                      weights_.folder().string(), name));
     }
     if (at::IntArrayRef(view->shape) != p.compute.sizes()) {
       throw CheckpointError(fmt::format("{}: tensor {}: expected shape [{}] (from config.json), found [{}]",
@@ -96,7 +97,8 @@ class Loader {
 
 LayerWeights load_layer(Loader& loader, int64_t index, const ModelConfig& c, const ModelOptions& o) {
   const std::string prefix = fmt::format("model.layers.{}.", index);
-  const int64_t d = c.hidden_size, f = c.intermediate_size, q = c.num_heads * c.head_dim, kv = c.num_kv_heads * c.head_dim;
+  const int64_t d = c.hidden_size, f = c.intermediate_size, q = c.num_heads * c.head_dim,
+                kv = c.num_kv_heads * c.head_dim;
   LayerWeights w;
   w.input_norm = allocate({d}, at::kFloat, o.use);
   w.qkv = allocate({q + 2 * kv, d}, o.compute_dtype, o.use);

@@ -1,5 +1,5 @@
-// Allocation and loading of a model's weights. Matrices that one product can serve together lie end to end (q, k, v; gate,
-// up); their parameters are views of row ranges.
+// Allocation and loading of a model's weights. Matrices that one product can serve together lie end to end (q, k, v;
+// gate, up); their parameters are views of row ranges.
 #pragma once
 
 #include <filesystem>

@@ -1,5 +1,5 @@
-// Buffers that keep their memory from batch to batch. Fresh large blocks cost a page fault per 4 KiB, which at a layer's
-// sizes is as dear as the element-wise work itself.
+// Buffers that keep their memory from batch to batch. Fresh large blocks cost a page fault per 4 KiB, which at a
+// layer's sizes is as dear as the element-wise work itself.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,7 +12,8 @@ namespace qtune {
 
 class Workspace {
  public:
-  /// A contiguous tensor with undefined content. One with the same name aliases it: a name is used for one thing at a time.
+  /// A contiguous tensor with undefined content. One with the same name aliases it: a name is used for one thing at a
+  /// time.
   at::Tensor get(const std::string& name, at::IntArrayRef shape, at::ScalarType dtype) {
     const int64_t num_bytes = c10::multiply_integers(shape) * static_cast<int64_t>(c10::elementSize(dtype));
     at::Tensor& buffer = buffers_[name];

@@ -1,6 +1,6 @@
-// Tiles of kTile query rows against all keys before them. A head's q, k, v are gathered once into float32 buffers of the
-// thread, so that the tile products are plain dense matrix products. Tasks are (sample, kv head): the query heads that
-// share a kv head stay on one thread, so gradients of k and v are summed in a fixed order.
+// Tiles of kTile query rows against all keys before them. A head's q, k, v are gathered once into float32 buffers of
+// the thread, so that the tile products are plain dense matrix products. Tasks are (sample, kv head): the query heads
+// that share a kv head stay on one thread, so gradients of k and v are summed in a fixed order.
 #include "qtune/ops/attention.h"
 
 #include <ATen/Parallel.h>

@@ -28,9 +28,14 @@ inline void check_dtype(const char* op, const char* name, const at::Tensor& t, a
 template <class F>
 void dispatch_compute_dtype(const char* op, const at::Tensor& t, F&& f) {
   switch (t.scalar_type()) {
-    case at::kFloat: f(float{}); break;
-    case at::kBFloat16: f(at::BFloat16{}); break;
-    default: throw Error(fmt::format("{}: expected float32 or bfloat16, found {}", op, c10::toString(t.scalar_type())));
+    case at::kFloat:
+      f(float{});
+      break;
+    case at::kBFloat16:
+      f(at::BFloat16{});
+      break;
+    default:
+      throw Error(fmt::format("{}: expected float32 or bfloat16, found {}", op, c10::toString(t.scalar_type())));
   }
 }
 

@@ -1,7 +1,7 @@
 #include "qtune/ops/elementwise.h"
 
-#include <ATen/ops/empty.h>
 #include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
 
 #include <cmath>
 #include <vector>

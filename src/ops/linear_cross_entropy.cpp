@@ -50,8 +50,8 @@ void check_targets(const at::Tensor& targets_N, int64_t v) {
   const int32_t* targets = targets_N.data_ptr<int32_t>();
   for (int64_t i = 0; i < targets_N.size(0); ++i) {
     if (targets[i] < 0 || targets[i] >= v) {
-      throw Error(fmt::format("linear_cross_entropy: target {} of row {} is outside the vocabulary of {}", targets[i],
-                              i, v));
+      throw Error(
+          fmt::format("linear_cross_entropy: target {} of row {} is outside the vocabulary of {}", targets[i], i, v));
     }
   }
 }

@@ -20,8 +20,8 @@ double Schedule::at(int64_t step) const {
   if (type == ScheduleType::kConstant) return peak_learning_rate;
   if (step < warmup_steps) return peak_learning_rate * static_cast<double>(step) / static_cast<double>(warmup_steps);
   if (type == ScheduleType::kConstantWithWarmup) return peak_learning_rate;
-  const double progress = static_cast<double>(step - warmup_steps) /
-                          static_cast<double>(std::max<int64_t>(1, total_steps - warmup_steps));
+  const double progress =
+      static_cast<double>(step - warmup_steps) / static_cast<double>(std::max<int64_t>(1, total_steps - warmup_steps));
   if (type == ScheduleType::kLinear) return peak_learning_rate * std::max(0.0, 1.0 - progress);
   return peak_learning_rate * std::max(0.0, 0.5 * (1.0 + std::cos(std::numbers::pi * progress)));
 }

@@ -105,8 +105,8 @@ void TrainingLoop::finish() {
   metrics_.sync();
   decisions_.sync();
   progress_.finish();
-  spdlog::info("trained {} steps on {} of {} tokens; model (bfloat16) in {}", run_.state.step, run_.state.tokens_trained,
-               run_.state.tokens_seen, run_.output_dir.string());
+  spdlog::info("trained {} steps on {} of {} tokens; model (bfloat16) in {}", run_.state.step,
+               run_.state.tokens_trained, run_.state.tokens_seen, run_.output_dir.string());
 }
 
 int TrainingLoop::drive() {

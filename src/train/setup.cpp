@@ -37,13 +37,15 @@ uint64_t hash_samples(const std::vector<TokenizedSample>& samples) {
 }
 
 /// Moves val_size samples (a share below 1, or a count), drawn by the seed, to the held-out set. Both keep file order.
-void hold_out(const TrainConfig& config, std::vector<TokenizedSample>& samples, std::vector<TokenizedSample>& held_out) {
+void hold_out(const TrainConfig& config, std::vector<TokenizedSample>& samples,
+              std::vector<TokenizedSample>& held_out) {
   const double n = static_cast<double>(samples.size());
   const int64_t count = static_cast<int64_t>(config.val_size < 1 ? std::ceil(config.val_size * n) : config.val_size);
   if (count >= static_cast<int64_t>(samples.size())) {
     throw ConfigError(fmt::format("val_size: {} of {} samples would leave none to train on", count, samples.size()));
   }
-  auto order = random_permutation(static_cast<uint64_t>(config.seed), kHeldOutStream, static_cast<int64_t>(samples.size()));
+  auto order =
+      random_permutation(static_cast<uint64_t>(config.seed), kHeldOutStream, static_cast<int64_t>(samples.size()));
   std::vector<bool> chosen(samples.size());
   for (int64_t i = 0; i < count; ++i) chosen[static_cast<size_t>(order[static_cast<size_t>(i)])] = true;
   std::vector<TokenizedSample> rest;
@@ -53,7 +55,8 @@ void hold_out(const TrainConfig& config, std::vector<TokenizedSample>& samples, 
 
 int64_t count_total_steps(const TrainConfig& config, int64_t steps_per_epoch) {
   if (config.max_steps > 0) return config.max_steps;
-  return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(config.num_train_epochs * static_cast<double>(steps_per_epoch))));
+  return std::max<int64_t>(
+      1, static_cast<int64_t>(std::ceil(config.num_train_epochs * static_cast<double>(steps_per_epoch))));
 }
 
 /// Which checkpoint to go on from, if any (DESIGN: by itself, unless overwrite_output_dir).
@@ -64,9 +67,10 @@ std::optional<fs::path> find_checkpoint(const TrainConfig& config) {
       throw CheckpointError(fmt::format("resume_from_checkpoint: {}: no such folder", wish));
     }
     if (const auto fault = fault_of_checkpoint(wish)) {
-      throw CheckpointError(fmt::format("{}: can't be resumed from: {} ---> name an earlier checkpoint, or "
-                                        "resume_from_checkpoint: true for the newest whole one",
-                                        wish, *fault));
+      throw CheckpointError(
+          fmt::format("{}: can't be resumed from: {} ---> name an earlier checkpoint, or "
+                      "resume_from_checkpoint: true for the newest whole one",
+                      wish, *fault));
     }
     return wish;
   }
@@ -79,9 +83,10 @@ std::optional<fs::path> find_checkpoint(const TrainConfig& config) {
     throw CheckpointError(fmt::format("resume_from_checkpoint: {} holds no whole checkpoint", config.output_dir));
   }
   if (wish == "false" && newest) {
-    throw ConfigError(fmt::format("resume_from_checkpoint: false, but {} exists ---> set overwrite_output_dir: true, or "
-                                  "another output_dir",
-                                  newest->string()));
+    throw ConfigError(
+        fmt::format("resume_from_checkpoint: false, but {} exists ---> set overwrite_output_dir: true, or "
+                    "another output_dir",
+                    newest->string()));
   }
   return newest;
 }
@@ -90,9 +95,10 @@ std::optional<fs::path> find_checkpoint(const TrainConfig& config) {
 void check_resumable(const TrainerState& now, const TrainerState& then, const fs::path& checkpoint) {
   const auto check = [&](const char* what, auto expected, auto found) {
     if (expected == found) return;
-    throw CheckpointError(fmt::format("{}: {}: the checkpoint has {}, this run {} ---> use the run's own config and "
-                                      "data, or set overwrite_output_dir: true to start anew",
-                                      checkpoint.string(), what, expected, found));
+    throw CheckpointError(
+        fmt::format("{}: {}: the checkpoint has {}, this run {} ---> use the run's own config and "
+                    "data, or set overwrite_output_dir: true to start anew",
+                    checkpoint.string(), what, expected, found));
   };
   check("seed", then.seed, now.seed);
   check("number of samples", then.num_samples, now.num_samples);
@@ -155,10 +161,9 @@ TrainingRun set_up_training(const LoadedConfig& loaded) {
                   .resumed_from = checkpoint,
                   .token_mode = c.pruning.token.mode == "drop" ? TokenMode::kDrop : TokenMode::kMask};
   run.optimizer = std::make_unique<Optimizer>(
-      run.model, AdamWOptions{.beta1 = c.adam_beta1,
-                              .beta2 = c.adam_beta2,
-                              .epsilon = c.adam_epsilon,
-                              .weight_decay = c.weight_decay});
+      run.model,
+      AdamWOptions{
+          .beta1 = c.adam_beta1, .beta2 = c.adam_beta2, .epsilon = c.adam_epsilon, .weight_decay = c.weight_decay});
   const EpochPlan plan{.num_samples = static_cast<int64_t>(run.samples.size()),
                        .samples_per_step = c.per_device_train_batch_size * c.gradient_accumulation_steps,
                        .seed = static_cast<uint64_t>(c.seed)};

@@ -82,8 +82,8 @@ void report_nonfinite(const TrainingRun& run, const StepMetrics& metrics, const 
   std::string ids;
   for (const TokenizedSample* sample : samples) ids += sample->id.name() + "\n";
   const auto path = run.output_dir / fmt::format("nonfinite-step-{}.txt", metrics.step);
-  write_file_atomic(path, fmt::format("loss {} gradient norm {}\nsamples of the step:\n{}", metrics.loss,
-                                      metrics.grad_norm, ids));
+  write_file_atomic(
+      path, fmt::format("loss {} gradient norm {}\nsamples of the step:\n{}", metrics.loss, metrics.grad_norm, ids));
   const std::string message =
       fmt::format("step {}: expected a finite loss and gradient norm, found {} and {} (its samples: {})", metrics.step,
                   metrics.loss, metrics.grad_norm, path.string());

@@ -1,5 +1,5 @@
-// Counter-based random numbers: the n-th value of a stream is a pure function of (seed, stream, n), so that any point of a
-// run can be reached without replaying what came before, on any number of ranks.
+// Counter-based random numbers: the n-th value of a stream is a pure function of (seed, stream, n), so that any point
+// of a run can be reached without replaying what came before, on any number of ranks.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Which samples an optimizer step sees: a pure function of (seed, epoch, step), so that a resumed run goes on in the same
-// order without replaying anything.
+// Which samples an optimizer step sees: a pure function of (seed, epoch, step), so that a resumed run goes on in the
+// same order without replaying anything.
 #pragma once
 
 #include <cstdint>

@@ -1,9 +1,9 @@
 // Training checkpoints: all that a run needs to go on bit for bit.
 //
 // output_dir/checkpoint-N/ holds a model folder that transformers loads (weights in float32, the masters themselves),
-// optimizer.safetensors (exp_avg.NAME, exp_avg_sq.NAME), config.yaml (the run's effective config), trainer_state.json, and
-// manifest.json with the size and XXH3 checksum of every file. It is written as checkpoint-N.tmp, synced, renamed: a
-// folder named checkpoint-N was whole once, and its manifest tells whether it still is.
+// optimizer.safetensors (exp_avg.NAME, exp_avg_sq.NAME), config.yaml (the run's effective config), trainer_state.json,
+// and manifest.json with the size and XXH3 checksum of every file. It is written as checkpoint-N.tmp, synced, renamed:
+// a folder named checkpoint-N was whole once, and its manifest tells whether it still is.
 #pragma once
 
 #include <cstdint>
@@ -47,7 +47,9 @@ std::filesystem::path save_checkpoint(const std::filesystem::path& output_dir, M
 /// nullopt when it is whole. Reads every byte.
 std::optional<std::string> fault_of_checkpoint(const std::filesystem::path& checkpoint);
 
-/// The whole, resumable checkpoint with the most steps in output_dir; others are passed over with a warning. nullopt: none.
+/// The whole, resumable checkpoint with the most steps in output_dir; torn ones are passed over with a warning.
+/// nullopt: there is no checkpoint at all.
+/// Throws: CheckpointError when there are some, but none to resume from: work is never thrown away unasked.
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& output_dir);
 
 /// Reads trainer_state.json alone. Throws: CheckpointError naming the file and key.
@@ -57,7 +59,11 @@ TrainerState read_trainer_state(const std::filesystem::path& checkpoint);
 /// Throws: CheckpointError naming file and tensor (missing, other shape).
 void load_checkpoint(const std::filesystem::path& checkpoint, Model& model, Optimizer& optimizer);
 
-/// Removes the oldest checkpoints until `keep` are left.
-void remove_old_checkpoints(const std::filesystem::path& output_dir, int64_t keep);
+/// Removes the oldest checkpoints until `keep` with at most `last_step` steps are left. Later ones, which a run that was
+/// resumed from an earlier checkpoint finds, are not touched.
+void remove_old_checkpoints(const std::filesystem::path& output_dir, int64_t keep, int64_t last_step);
+
+/// Removes what a killed run left half-written: checkpoint-N.tmp folders and temporary files beside them.
+void remove_unfinished_files(const std::filesystem::path& output_dir);
 
 }  // namespace qtune

@@ -57,7 +57,8 @@ class Model {
   /// Throws: Error naming a token id or position outside the model's range.
   RowScores score(const PackedTokens& batch);
 
-  /// Adds the gradients of the SUM of nll over the targets to every parameter's `gradient`; returns the targets' scores.
+  /// Adds the gradients of the SUM of nll over the targets to every parameter's `gradient`; returns the targets'
+  /// scores.
   RowScores forward_backward(const PackedTokens& batch);
 
   void zero_gradients();

@@ -10,11 +10,11 @@ namespace qtune {
 
 /// Legend: N packed tokens, B samples, M targets.
 struct PackedTokens {
-  at::Tensor ids_N;                // (N) int32
-  at::Tensor positions_N;          // (N) int32, from 0 in each sample
+  at::Tensor ids_N;                 // (N) int32
+  at::Tensor positions_N;           // (N) int32, from 0 in each sample
   std::vector<int32_t> cu_seqlens;  // B + 1 offsets of the samples, first 0, last N
-  at::Tensor rows_M;               // (M) int32: the packed token whose hidden state predicts ...
-  at::Tensor targets_M;            // (M) int32: ... this token id. Ordered by sample, then position.
+  at::Tensor rows_M;                // (M) int32: the packed token whose hidden state predicts ...
+  at::Tensor targets_M;             // (M) int32: ... this token id. Ordered by sample, then position.
 
   int64_t num_tokens() const { return ids_N.size(0); }
   int64_t num_targets() const { return targets_M.size(0); }

@@ -26,8 +26,8 @@ struct AdamWStep {
 
 void adamw(const std::vector<AdamWTensor>& tensors, const AdamWStep& step);
 
-/// Square root of the sum of squares over all tensors (float32), summed in double over fixed blocks in a fixed order, so
-/// that the value does not depend on the number of threads.
+/// Square root of the sum of squares over all tensors (float32), summed in double over fixed blocks in a fixed order,
+/// so that the value does not depend on the number of threads.
 double global_norm(const std::vector<at::Tensor>& tensors);
 
 }  // namespace qtune

@@ -30,8 +30,8 @@ at::Tensor make_rope_table(int64_t num_positions, int64_t head_dim, double theta
 
 enum class RopeDirection { kForward, kBackward };
 
-/// Rotates the q and k heads in place. Shapes: qkv_NX (N, (H + 2K) * E) compute dtype; positions_N (N) int32, each below
-/// the table's rows. kBackward applies the transpose (for gradients).
+/// Rotates the q and k heads in place. Shapes: qkv_NX (N, (H + 2K) * E) compute dtype; positions_N (N) int32, each
+/// below the table's rows. kBackward applies the transpose (for gradients).
 void apply_rope(const at::Tensor& qkv_NX, const at::Tensor& positions_N, const at::Tensor& table, int64_t num_heads,
                 int64_t num_kv_heads, RopeDirection direction);
 

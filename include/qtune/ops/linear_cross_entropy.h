@@ -1,5 +1,5 @@
-// The language-model head fused with cross entropy and predictive entropy: from hidden states straight to per-row scores,
-// in chunks of rows, so that the (N, V) logits never exist.
+// The language-model head fused with cross entropy and predictive entropy: from hidden states straight to per-row
+// scores, in chunks of rows, so that the (N, V) logits never exist.
 //
 // Legend: N rows (only those that predict a trainable token), D hidden size, V vocabulary.
 // Paper: PPL and Ent need nll and the full-vocabulary entropy of each answer token (section 4).

@@ -17,8 +17,8 @@ struct Schedule {
   int64_t warmup_steps = 0;  // kConstant ignores it
   int64_t total_steps = 1;
 
-  /// Rate of the update number `step` (from 0). During warm-up peak * step / warmup_steps, so the first is 0; then falls
-  /// to 0 at total_steps (linear, half a cosine), or stays.
+  /// Rate of the update number `step` (from 0). During warm-up peak * step / warmup_steps, so the first is 0; then
+  /// falls to 0 at total_steps (linear, half a cosine), or stays.
   double at(int64_t step) const;
 };
 

@@ -10,8 +10,8 @@
 
 namespace qtune {
 
-/// Mean nll over all trainable tokens of `samples`, with its standard error (tokens of one sample are not independent, so
-/// it is taken over samples: ratio estimator). Fills eval_* of the result; at least one trainable token is needed.
+/// Mean nll over all trainable tokens of `samples`, with its standard error (tokens of one sample are not independent,
+/// so it is taken over samples: ratio estimator). Fills eval_* of the result; at least one trainable token is needed.
 EvalMetrics evaluate(Model& model, std::span<const TokenizedSample> samples, int64_t micro_batch);
 
 }  // namespace qtune

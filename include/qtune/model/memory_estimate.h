@@ -1,0 +1,26 @@
+// What a full fine-tuning step keeps in memory, counted from the model's sizes.
+#pragma once
+
+#include <ATen/core/ScalarType.h>
+
+#include <cstdint>
+
+#include "qtune/model/model_config.h"
+
+namespace qtune {
+
+struct MemoryEstimate {
+  int64_t weights = 0;      // float32 masters, and the bfloat16 copy that the passes read
+  int64_t gradients = 0;    // float32
+  int64_t optimizer = 0;    // AdamW's two moments, float32
+  int64_t activations = 0;  // saved between forward and backward, for all tokens of a micro-batch
+  int64_t workspace = 0;    // buffers of one layer, of the head's chunks and of bfloat16 weight gradients
+  int64_t program = 0;      // LibTorch itself, measured once
+  int64_t total() const { return weights + gradients + optimizer + activations + workspace + program; }
+};
+
+/// Bytes of training with micro-batches of `num_tokens` packed tokens, `num_targets` of them in the loss.
+MemoryEstimate estimate_training_memory(const ModelConfig& config, at::ScalarType compute_dtype, int64_t num_tokens,
+                                        int64_t num_targets);
+
+}  // namespace qtune
