@@ -136,9 +136,9 @@ class BpeTokenizer final : public Tokenizer {
 
   void encode_into(std::string_view text, Sink& sink) const {
     if (text.size() >= std::numeric_limits<uint32_t>::max() / 2)
-      throw DataError(fmt::format("text: expected less than 2 GiB, found {} bytes", text.size()));
+      throw DataError(fmt::format("expected less than 2 GiB of text, found {} bytes", text.size()));
     if (const auto broken = find_invalid_utf8(text)) {
-      throw DataError(fmt::format("text: expected UTF-8, found byte 0x{:02X} at offset {}",
+      throw DataError(fmt::format("expected UTF-8, found byte 0x{:02X} at offset {}",
                                   static_cast<unsigned char>(text[*broken]), *broken));
     }
     std::vector<TextPart> parts;

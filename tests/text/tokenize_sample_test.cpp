@@ -296,6 +296,26 @@ TEST(PreTokenizedSample, TruncationKeepsTheEosOfACutRun) {
   EXPECT_EQ(r.sample.end_of_turn[49], 1);
 }
 
+TEST(PreTokenizedSample, PromptAndAnswerShareTheLimitByTheProportionalRule) {
+  struct Case {
+    size_t prompt, answer;
+    int64_t limit, answer_kept;
+  };
+  const Case cases[] = {
+      {200, 40, 100, 40},                      // 2 * 40 < 100: the answer whole
+      {200, 49, 100, 49}, {200, 50, 100, 20},  // at half: floor(100 * 50 / 250)
+      {49, 200, 100, 51},                      // 2 * 49 < 100: the prompt whole
+      {50, 200, 100, 80},                      // floor(100 * 200 / 250)
+      {70, 80, 99, 52},                        // floor(99 * 80 / 150)
+  };
+  for (const Case& c : cases) {
+    const auto r = tokenize_sample(pre_tokenized(c.prompt, c.answer), nullptr, nullptr, {.cutoff_len = c.limit});
+    EXPECT_EQ(r.sample.num_tokens(), c.limit);
+    EXPECT_EQ(std::count(r.sample.trained.begin(), r.sample.trained.end(), 1), c.answer_kept)
+        << c.prompt << " " << c.answer;
+  }
+}
+
 TEST(PreTokenizedSample, OneTrainedFirstTokenIsNothingToTrainOn) {
   const auto r = tokenize_sample(pre_tokenized(0, 1), nullptr, nullptr, {});
   EXPECT_EQ(r.status, SampleStatus::kNothingTrained);

@@ -127,6 +127,16 @@ TEST(Tokenizer, AddedTokensHonourTheirFlagsAsTheReferenceLibraryDoes) {
   }
 }
 
+TEST(Tokenizer, StrippedWhiteSpaceBelongsToOneAddedTokenOnly) {
+  json content = read_tokenizer_json("llama3");
+  content["added_tokens"].push_back({{"id", 2503}, {"content", "<r>"}, {"rstrip", true}, {"special", true}});
+  content["added_tokens"].push_back({{"id", 2504}, {"content", "<l>"}, {"lstrip", true}, {"special", true}});
+  const auto tokens = tokenizer_of(content)->encode_with_offsets("<r>  <l>");
+  ASSERT_EQ(tokens.size(), 2u);
+  EXPECT_EQ(tokens[0].end, 5u);
+  EXPECT_EQ(tokens[1].begin, 5u);
+}
+
 TEST(Tokenizer, ByteLevelPrefixSpaceIsAddedAsTheReferenceLibraryDoes) {
   json content = read_tokenizer_json("llama3");
   content["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"use_regex", true}};
@@ -160,6 +170,31 @@ TEST(Tokenizer, IgnoreMergesTakesAPieceThatIsATokenWhole) {
   ignoring["model"]["ignore_merges"] = true;
   EXPECT_EQ(tokenizer_of(ignoring)->encode("abc"), (std::vector<int32_t>{4}));
   EXPECT_EQ(tokenizer_of(ignoring)->encode("ab"), (std::vector<int32_t>{2}));
+}
+
+TEST(Tokenizer, LongSEndsAContractionWhereCaseIsIgnored) {
+  // the piece '(long s)a would be token 4 whole; the library cuts it behind the long s
+  json content = {{"model",
+                   {{"type", "BPE"},
+                    {"vocab",
+                     {{"'", 0},
+                      {"\xC3\x85", 1},
+                      {"\xC2\xBF", 2},
+                      {"a", 3},
+                      {"'\xC3\x85\xC2\xBF"
+                       "a",
+                       4}}},
+                    {"merges", json::array()},
+                    {"ignore_merges", true}}},
+                  {"pre_tokenizer", read_tokenizer_json("llama3")["pre_tokenizer"]},
+                  {"decoder", {{"type", "ByteLevel"}}}};
+  EXPECT_EQ(tokenizer_of(content)->encode("'\xC5\xBF"
+                                          "a"),
+            (std::vector<int32_t>{0, 1, 2, 3}));
+  content["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
+  EXPECT_EQ(tokenizer_of(content)->encode("'\xC5\xBF"
+                                          "a"),
+            (std::vector<int32_t>{0, 1, 2, 3}));
 }
 
 TEST(Tokenizer, TwoTokenizersInOneThreadKeepTheirOwnPieces) {
