@@ -7,8 +7,8 @@
 #include <fstream>
 
 #include "qtune/base/error.h"
-#include "support/temp_dir.h"
 #include "support/byte_tokenizer.h"
+#include "support/temp_dir.h"
 
 namespace qtune {
 namespace {
