@@ -14,9 +14,10 @@
 
 namespace qtune {
 
+/// Removes an old file first: ext4 flushes a file that was cut to nothing and written anew, which is slow in a loop.
 inline void write_bytes(const std::filesystem::path& path, std::string_view bytes) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc)
-      .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  std::filesystem::remove(path);
+  std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
 /// A safetensors file with this header and so many bytes of values (0, 1, 2, ..).
