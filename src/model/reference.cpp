@@ -1,0 +1,97 @@
+#include "qtune/model/reference.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "qtune/base/error.h"
+#include "qtune/ops/reference.h"
+
+namespace qtune {
+namespace {
+
+/// Weights by checkpoint name: float32 with the values that the compute dtype holds, so that the gradients of a weight
+/// that is used twice are added in float32.
+using Leaves = std::map<std::string, at::Tensor>;
+
+Leaves make_leaves(Model& model, bool requires_grad) {
+  Leaves leaves;
+  for (const Parameter& p : model.parameters()) {
+    leaves[p.name] = p.compute.to(at::kFloat).detach().set_requires_grad(requires_grad);
+  }
+  return leaves;
+}
+
+/// y = x W^T in the compute dtype.
+at::Tensor project(const at::Tensor& x, const at::Tensor& weight) { return at::linear(x, weight.to(x.scalar_type())); }
+
+/// The residual stream behind a layer, from the one before it.
+at::Tensor layer(const Leaves& leaves, int64_t index, const ModelConfig& c, at::ScalarType dtype,
+                 const PackedTokens& batch, const at::Tensor& rope_table, const at::Tensor& x_in_ND) {
+  const auto weight = [&](const char* name) {
+    return leaves.at(fmt::format("model.layers.{}.{}.weight", index, name));
+  };
+  const AttentionShape shape{.num_heads = c.num_heads, .num_kv_heads = c.num_kv_heads, .head_dim = c.head_dim};
+  const at::Tensor normed = rms_norm_formula(x_in_ND, weight("input_layernorm"), c.rms_norm_eps).to(dtype);
+  const at::Tensor qkv =
+      at::cat({project(normed, weight("self_attn.q_proj")), project(normed, weight("self_attn.k_proj")),
+               project(normed, weight("self_attn.v_proj"))},
+              1);
+  const at::Tensor rotated = rope_formula(qkv, batch.positions_N, rope_table, c.num_heads, c.num_kv_heads).to(dtype);
+  const at::Tensor attended = attention_formula(rotated, batch.cu_seqlens, shape).out.to(dtype);
+  const at::Tensor x_mid_ND = x_in_ND + project(attended, weight("self_attn.o_proj"));
+  const at::Tensor normed_mid =
+      rms_norm_formula(x_mid_ND, weight("post_attention_layernorm"), c.rms_norm_eps).to(dtype);
+  const at::Tensor gate_up =
+      at::cat({project(normed_mid, weight("mlp.gate_proj")), project(normed_mid, weight("mlp.up_proj"))}, 1);
+  return x_mid_ND + project(swiglu_formula(gate_up).to(dtype), weight("mlp.down_proj"));
+}
+
+void check_ids(const char* what, const at::Tensor& ids, int64_t vocab_size) {
+  const at::Tensor bad = ((ids < 0) | (ids >= vocab_size)).nonzero();
+  if (bad.size(0) == 0) return;
+  const int64_t row = bad[0][0].item<int64_t>();
+  throw Error(fmt::format("reference: {} {} of row {} is outside the vocabulary of {}", what, ids[row].item<int32_t>(),
+                          row, vocab_size));
+}
+
+RowScores forward(Model& model, const Leaves& leaves, const PackedTokens& batch) {
+  const ModelConfig& c = model.config();
+  const at::ScalarType dtype = model.options().compute_dtype;
+  check_ids("token id", batch.ids_N, c.vocab_size);
+  check_ids("target", batch.targets_M, c.vocab_size);
+  const at::Tensor table = make_rope_table_reference(batch.num_tokens(), c.head_dim, c.rope_theta);
+  const at::Tensor& embedding = leaves.at("model.embed_tokens.weight");
+  at::Tensor x_ND = embedding.index_select(0, batch.ids_N);
+  for (int64_t i = 0; i < c.num_layers; ++i) x_ND = layer(leaves, i, c, dtype, batch, table, x_ND);
+  const at::Tensor x_MD = x_ND.index_select(0, batch.rows_M);
+  const at::Tensor hidden_MD = rms_norm_formula(x_MD, leaves.at("model.norm.weight"), c.rms_norm_eps).to(dtype);
+  return token_score_formula(project(hidden_MD, c.tied_embeddings ? embedding : leaves.at("lm_head.weight")),
+                             batch.targets_M);
+}
+
+}  // namespace
+
+RowScores score_reference(Model& model, const PackedTokens& batch) {
+  const at::NoGradGuard no_grad;
+  return forward(model, make_leaves(model, false), batch);
+}
+
+RowScores forward_backward_reference(Model& model, const PackedTokens& batch) {
+  if (model.options().use != ModelUse::kTraining) {
+    throw Error("forward_backward_reference: the model was loaded for inference");
+  }
+  const c10::AutoGradMode with_grad(true);
+  const Leaves leaves = make_leaves(model, true);
+  const RowScores scores = forward(model, leaves, batch);
+  scores.nll_N.sum().backward();
+  for (const Parameter& p : model.parameters()) {
+    if (const at::Tensor& gradient = leaves.at(p.name).grad(); gradient.defined()) p.gradient.add_(gradient);
+  }
+  return {scores.nll_N.detach(), scores.entropy_N.detach(), scores.logsumexp_N.detach()};
+}
+
+}  // namespace qtune
