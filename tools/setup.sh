@@ -16,8 +16,8 @@ readonly TORCH_VERSION=2.11.0
 readonly WHEELS=("torch==$TORCH_VERSION" nvidia-cuda-cupti==13.0.85 nvidia-cuda-runtime==13.0.96)
 readonly TORCH_DIR=.deps/torch
 readonly TORCH_DISK_MB=4000  # the wheels (0.6 GB) and what they unpack to (1.3 GB), with room to spare
-packages=(g++ cmake ninja-build ccache mold pkg-config libyaml-cpp-dev libspdlog-dev libfmt-dev libcli11-dev
-          nlohmann-json3-dev libpcre2-dev libxxhash-dev libgtest-dev libgmock-dev)
+packages=(g++ cmake ninja-build ccache mold libyaml-cpp-dev libspdlog-dev libfmt-dev libcli11-dev
+          nlohmann-json3-dev libxxhash-dev libgtest-dev libgmock-dev)
 
 build=yes
 tests=no
@@ -52,7 +52,7 @@ installed() { [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == i
 install_packages() {
   if ! have dpkg-query; then
     say "no Debian packages here; qtune needs what Debian calls: ${packages[*]} python3 python3-pip"
-    for tool in cmake ninja pkg-config; do have "$tool" || fail "$tool not found ---> install the packages named above"; done
+    for tool in cmake ninja; do have "$tool" || fail "$tool not found ---> install the packages named above"; done
     return
   fi
   # Any python3 with pip will do, not only Debian's.

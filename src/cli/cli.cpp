@@ -1,8 +1,14 @@
 #include "qtune/cli/cli.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "commands.h"
 #include "qtune/base/error.h"
@@ -17,6 +23,21 @@ constexpr const char* kVersion = "0.1.0";
 int report(const std::string& message, int exit_code) {
   spdlog::error("{}", message);
   return exit_code;
+}
+
+/// What is wrong with the first argument, which names a command. CLI11 would only say that one is required.
+std::optional<std::string> fault_of_command(const CLI::App& app, int argc, char** argv) {
+  const std::string given = argc < 2 ? "" : argv[1];
+  if (given.starts_with('-')) return std::nullopt;
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(command->get_name());
+    if (names.back() == given) return std::nullopt;
+  }
+  const std::string near = nearest_name(given, names);
+  return fmt::format("expected a command ({}), found {} ---> {}", fmt::join(names, ", "),
+                     given.empty() ? "none" : '"' + given + '"',
+                     near.empty() ? "see qtune --help" : "did you mean " + near + "?");
 }
 
 }  // namespace
@@ -35,6 +56,7 @@ int run_command_line(int argc, char** argv) {
   add_convert_command(app, action);
   add_tokenize_command(app, action);
   add_config_command(app, action);
+  if (const auto fault = fault_of_command(app, argc, argv)) return report(*fault, kExitUsage);
   try {
     app.parse(argc, argv);
     return action();

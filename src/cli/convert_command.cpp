@@ -39,8 +39,14 @@ int run_convert(const Arguments& arguments) {
   ConvertOptions options;
   if (!arguments.dtype.empty()) options.dtype = kDtypes.at(arguments.dtype);
   if (!arguments.shard_size.empty()) options.shard_bytes = parse_size(arguments.shard_size);
-  const ConvertSummary summary = convert_to_hf(arguments.in, arguments.out, options);
-  spdlog::info("{}: {}", arguments.out, summary.describe());
+  try {
+    const ConvertSummary summary = convert_to_hf(arguments.in, arguments.out, options);
+    spdlog::info("{}: {}", arguments.out, summary.describe());
+  } catch (const Error& e) {
+    // What the system refused (a full disk, no rights) concerns model files here.
+    if (e.exit_code() == kExitError) throw CheckpointError(e.what());
+    throw;
+  }
   return kExitOk;
 }
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "qtune/base/error.h"
+#include "qtune/model/reference.h"
 #include "qtune/ops/attention.h"
 #include "qtune/ops/elementwise.h"
 #include "qtune/ops/linear.h"
@@ -162,6 +163,7 @@ void Model::refresh_compute_weights() {
 }
 
 RowScores Model::score(const PackedTokens& batch) {
+  if (state_->options.ops == OpsChoice::kReference) return score_reference(*this, batch);
   State& s = *state_;
   const int64_t n = batch.num_tokens(), m = batch.num_targets(), d = s.config.hidden_size;
   if (n == 0) return linear_cross_entropy(s.buffer("hidden", {0, d}), s.weights.head.compute, batch.targets_M);
@@ -185,6 +187,7 @@ RowScores Model::score(const PackedTokens& batch) {
 }
 
 RowScores Model::forward_backward(const PackedTokens& batch) {
+  if (state_->options.ops == OpsChoice::kReference) return forward_backward_reference(*this, batch);
   State& s = *state_;
   const int64_t n = batch.num_tokens(), m = batch.num_targets(), d = s.config.hidden_size;
   if (s.options.use != ModelUse::kTraining) throw Error("forward_backward: the model was loaded for inference");

@@ -20,7 +20,8 @@ constexpr const char* kCarriedFiles[] = {"generation_config.json",
 
 }  // namespace
 
-void save_model(Model& model, const std::filesystem::path& source, const std::filesystem::path& target, Dtype dtype) {
+void save_model(Model& model, const std::filesystem::path& source, const std::filesystem::path& target,
+                Dtype dtype) try {
   auto config = nlohmann::ordered_json::parse(read_file(source / "config.json"));
   // transformers 5 calls it dtype, transformers 4 torch_dtype; what the folder had is kept.
   config[config.contains("dtype") ? "dtype" : "torch_dtype"] = dtype_torch_name(dtype);
@@ -30,6 +31,8 @@ void save_model(Model& model, const std::filesystem::path& source, const std::fi
   }
   write_model_weights(target, weights_to_write(model, dtype));
   write_file_atomic(target / "config.json", config.dump(2) + "\n");
+} catch (const Error& e) {
+  throw CheckpointError(e.what());  // a full disk and the like: the exit code of model files
 }
 
 }  // namespace qtune

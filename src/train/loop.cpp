@@ -33,7 +33,8 @@ class TrainingLoop {
   bool due(const std::string& strategy, int64_t every) const;
   void step();
   void evaluate_now();
-  void save_checkpoint_now();
+  std::filesystem::path save_checkpoint_now(CheckpointContent content);
+  std::string how_to_go_on() const;
   int stop_early();
   void finish();
 
@@ -41,8 +42,6 @@ class TrainingLoop {
   MetricsWriter metrics_;
   DecisionLog decisions_;
   ProgressBar progress_;
-  std::string saved_checkpoint_;
-  int64_t saved_step_ = -1;
 };
 
 /// Whether something that happens "no", by "steps" or by "epoch" is due after the step just done.
@@ -74,7 +73,7 @@ void TrainingLoop::evaluate_now() {
                result.eval_loss, result.eval_loss_stderr, result.eval_samples, result.eval_tokens, result.eval_seconds);
 }
 
-void TrainingLoop::save_checkpoint_now() {
+std::filesystem::path TrainingLoop::save_checkpoint_now(CheckpointContent content) {
   progress_.show_phase("save");
   run_.state.metrics_bytes = metrics_.sync().bytes;
   const LogPosition decisions = decisions_.sync();
@@ -82,26 +81,37 @@ void TrainingLoop::save_checkpoint_now() {
   run_.state.decisions_file = decisions.part;
   const auto path = save_checkpoint(
       run_.output_dir, run_.model, *run_.optimizer, run_.state,
-      {.model_folder = config().model_name_or_path,
-       .config_yaml = to_yaml(config()),
-       .content = config().save_only_model ? CheckpointContent::kModelOnly : CheckpointContent::kResumable});
-  saved_checkpoint_ = path.string();
-  saved_step_ = run_.state.step;
-  if (config().save_total_limit) remove_old_checkpoints(run_.output_dir, *config().save_total_limit);
+      {.model_folder = config().model_name_or_path, .config_yaml = to_yaml(config()), .content = content});
+  if (config().save_total_limit) {
+    remove_old_checkpoints(run_.output_dir, *config().save_total_limit, run_.state.step);
+  }
+  return path;
+}
+
+/// The same command goes on by itself, unless it was told where to start.
+std::string TrainingLoop::how_to_go_on() const {
+  const std::string wish = config().resume_from_checkpoint.value_or("");
+  const bool starts_elsewhere = wish.empty() ? config().overwrite_output_dir : wish != "true";
+  return starts_elsewhere ? "run the same command again with resume_from_checkpoint=true to go on"
+                          : "run the same command again to go on";
 }
 
 int TrainingLoop::stop_early() {
   progress_.clear();
-  if (saved_step_ != run_.state.step) save_checkpoint_now();
+  const auto saved = save_checkpoint_now(CheckpointContent::kResumable);  // save_only_model would lose the run
   progress_.finish();
-  spdlog::warn("stopped after step {} of {}; saved {} ---> run the same command again to go on", run_.state.step,
-               run_.state.total_steps, saved_checkpoint_);
+  spdlog::warn("stopped after step {} of {}; saved {} ---> {}", run_.state.step, run_.state.total_steps, saved.string(),
+               how_to_go_on());
   return kExitInterrupted;
 }
 
 void TrainingLoop::finish() {
   progress_.show_phase("save");
-  save_model(run_.model, config().model_name_or_path, run_.output_dir, Dtype::kBF16);
+  try {
+    save_model(run_.model, config().model_name_or_path, run_.output_dir, Dtype::kBF16);
+  } catch (const Error& e) {
+    throw CheckpointError(e.what());
+  }
   metrics_.sync();
   decisions_.sync();
   progress_.finish();
@@ -120,7 +130,7 @@ int TrainingLoop::drive() {
     if (stop.asked()) return stop_early();
     if (due(config().save_strategy, config().save_steps)) {
       try {
-        save_checkpoint_now();
+        save_checkpoint_now(config().save_only_model ? CheckpointContent::kModelOnly : CheckpointContent::kResumable);
       } catch (const CheckpointError& e) {
         // The run is worth more than one checkpoint: go on, the next save may find room.
         progress_.clear();

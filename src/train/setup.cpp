@@ -1,8 +1,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <system_error>
 
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
@@ -74,13 +77,18 @@ std::optional<fs::path> find_checkpoint(const TrainConfig& config) {
     }
     return wish;
   }
-  if (config.overwrite_output_dir && wish != "true") {
-    remove_old_checkpoints(config.output_dir, 0);
-    return std::nullopt;
-  }
+  if (config.overwrite_output_dir && wish != "true") return std::nullopt;
   auto newest = newest_checkpoint(config.output_dir);
+  if (!newest && !list_checkpoints(config.output_dir).empty()) {
+    // Starting anew here would throw away what a user can perhaps still save.
+    throw CheckpointError(
+        fmt::format("{}: expected a whole checkpoint to go on from, found none among its checkpoints ---> set "
+                    "overwrite_output_dir: true to start anew, or another output_dir",
+                    config.output_dir));
+  }
   if (wish == "true" && !newest) {
-    throw CheckpointError(fmt::format("resume_from_checkpoint: {} holds no whole checkpoint", config.output_dir));
+    throw CheckpointError(fmt::format(
+        "resume_from_checkpoint: true: {} holds no checkpoint ---> remove the key to start anew", config.output_dir));
   }
   if (wish == "false" && newest) {
     throw ConfigError(
@@ -90,6 +98,30 @@ std::optional<fs::path> find_checkpoint(const TrainConfig& config) {
   }
   return newest;
 }
+
+/// The run's folder. One that this run made is taken away again when setup fails, since nothing is in it yet.
+class OutputDir {
+ public:
+  explicit OutputDir(fs::path path) : path_(std::move(path)) {
+    std::error_code reason;
+    made_ = fs::create_directories(path_, reason);
+    if (!reason && access(path_.c_str(), W_OK | X_OK) != 0) reason = {errno, std::generic_category()};
+    if (reason) {
+      throw ConfigError(fmt::format("output_dir: {}: expected a folder to write to: {} ---> give another path",
+                                    path_.string(), reason.message()));
+    }
+  }
+  ~OutputDir() {
+    std::error_code ignored;
+    if (made_) fs::remove(path_, ignored);  // of a folder: only an empty one
+  }
+  OutputDir(const OutputDir&) = delete;
+  OutputDir& operator=(const OutputDir&) = delete;
+
+ private:
+  fs::path path_;
+  bool made_ = false;
+};
 
 /// A run goes on only with the same data, order and batch; other keys may change, and are named.
 void check_resumable(const TrainerState& now, const TrainerState& then, const fs::path& checkpoint) {
@@ -143,23 +175,25 @@ void describe(const TrainingRun& run) {
 TrainingRun set_up_training(const LoadedConfig& loaded) {
   const TrainConfig& c = loaded.config;
   Pruner pruner = make_pruner(pruner_options(c));  // its faults before anything is read
+  const OutputDir output_dir(c.output_dir);
   const ModelConfig model_config = read_model_config(c.model_name_or_path);
   std::vector<TokenizedSample> samples = load_logged(c, c.dataset, model_config);
   std::vector<TokenizedSample> held_out;
   if (!c.eval_dataset.empty()) held_out = load_logged(c, c.eval_dataset, model_config);
   if (c.val_size > 0) hold_out(c, samples, held_out);
 
-  fs::create_directories(c.output_dir);
   const std::optional<fs::path> checkpoint = find_checkpoint(c);
-  TrainingRun run{.loaded = loaded,
-                  .output_dir = c.output_dir,
-                  .samples = std::move(samples),
-                  .eval_samples = std::move(held_out),
-                  .model = Model::load(c.model_name_or_path, {.compute_dtype = c.bf16 ? at::kBFloat16 : at::kFloat,
-                                                              .use = ModelUse::kTraining}),
-                  .pruner = std::move(pruner),
-                  .resumed_from = checkpoint,
-                  .token_mode = c.pruning.token.mode == "drop" ? TokenMode::kDrop : TokenMode::kMask};
+  TrainingRun run{
+      .loaded = loaded,
+      .output_dir = c.output_dir,
+      .samples = std::move(samples),
+      .eval_samples = std::move(held_out),
+      .model = Model::load(c.model_name_or_path, {.compute_dtype = c.bf16 ? at::kBFloat16 : at::kFloat,
+                                                  .use = ModelUse::kTraining,
+                                                  .ops = c.ops.reference ? OpsChoice::kReference : OpsChoice::kFused}),
+      .pruner = std::move(pruner),
+      .resumed_from = checkpoint,
+      .token_mode = c.pruning.token.mode == "drop" ? TokenMode::kDrop : TokenMode::kMask};
   run.optimizer = std::make_unique<Optimizer>(
       run.model,
       AdamWOptions{
@@ -180,6 +214,11 @@ TrainingRun set_up_training(const LoadedConfig& loaded) {
   if (run.resumed_from) resume(run);
   run.sampler = std::make_unique<StepSampler>(plan, run.state.step);
   if (!c.dry_run) {
+    // Only now, when nothing can fail any more, is anything of an earlier run removed.
+    remove_unfinished_files(run.output_dir);
+    if (!run.resumed_from && c.overwrite_output_dir) {
+      for (const fs::path& old : list_checkpoints(run.output_dir)) fs::remove_all(old);
+    }
     add_log_file(run.output_dir / "train.log");
     write_file_atomic(run.output_dir / "config.yaml", to_yaml(c));
   }

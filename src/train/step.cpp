@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <optional>
 
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
@@ -60,6 +63,7 @@ PruneDecision decide(const TrainingRun& run, std::span<const SampleScores> score
 struct BackwardSums {
   double nll = 0;
   int64_t num_targets = 0;
+  std::vector<double> mean_nll;  // of each kept sample
 };
 
 /// Gradients of the sum of nll over all kept tokens, micro-batch by micro-batch.
@@ -68,29 +72,82 @@ BackwardSums backward_sum(TrainingRun& run, std::span<const PackedSample> kept) 
   const size_t micro_batch = static_cast<size_t>(run.config().per_device_train_batch_size);
   run.model.zero_gradients();
   for (size_t first = 0; first < kept.size(); first += micro_batch) {
-    const PackedTokens batch = pack(kept.subspan(first, std::min(micro_batch, kept.size() - first)));
-    const RowScores scores = run.model.forward_backward(batch);
+    const auto group = kept.subspan(first, std::min(micro_batch, kept.size() - first));
+    const RowScores scores = run.model.forward_backward(pack(group));
     const float* nll = scores.nll_N.data_ptr<float>();
-    for (int64_t i = 0; i < batch.num_targets(); ++i) sums.nll += nll[i];
-    sums.num_targets += batch.num_targets();
+    for (const PackedSample& sample : group) {
+      double sum = 0;
+      for (size_t i = 0; i < sample.targets.size(); ++i) sum += *nll++;
+      sums.nll += sum;
+      sums.num_targets += static_cast<int64_t>(sample.targets.size());
+      sums.mean_nll.push_back(sum / static_cast<double>(sample.targets.size()));
+    }
   }
   return sums;
 }
 
-/// Leaves the evidence in the run's folder, then stops or warns. Weights have not been touched.
-void report_nonfinite(const TrainingRun& run, const StepMetrics& metrics, const SamplePointers& samples) {
-  std::string ids;
-  for (const TokenizedSample* sample : samples) ids += sample->id.name() + "\n";
-  const auto path = run.output_dir / fmt::format("nonfinite-step-{}.txt", metrics.step);
-  write_file_atomic(
-      path, fmt::format("loss {} gradient norm {}\nsamples of the step:\n{}", metrics.loss, metrics.grad_norm, ids));
+bool is_finite(const SampleScores& scores) {
+  const auto finite = [](double value) { return std::isfinite(value); };
+  return std::all_of(scores.nll.begin(), scores.nll.end(), finite) &&
+         std::all_of(scores.entropy.begin(), scores.entropy.end(), finite);
+}
+
+std::string text_of(double value) { return std::isnan(value) ? "nan" : fmt::format("{}", value); }
+
+/// Leaves the evidence in the run's folder, a line a sample, then stops or warns. Weights have not been touched.
+/// mean_nll: of each sample; none where it was not computed.
+void report_nonfinite(const TrainingRun& run, const StepMetrics& metrics, const SamplePointers& samples,
+                      const std::vector<std::optional<double>>& mean_nll) {
+  std::string lines;
+  for (size_t i = 0; i < samples.size(); ++i) {
+    const SampleId& id = samples[i]->id;
+    nlohmann::ordered_json line = {{"step", metrics.step}, {"id", id.name()}, {"place", id.place()}};
+    line["loss"] = mean_nll[i] ? text_of(*mean_nll[i]) : "not computed";
+    lines += line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  }
+  const auto path = run.output_dir / fmt::format("nonfinite-step-{}.jsonl", metrics.step);
+  write_file_atomic(path, lines);
   const std::string message =
       fmt::format("step {}: expected a finite loss and gradient norm, found {} and {} (its samples: {})", metrics.step,
-                  metrics.loss, metrics.grad_norm, path.string());
+                  text_of(metrics.loss), text_of(metrics.grad_norm), path.string());
   if (run.config().on_nonfinite == "stop") {
     throw NonFiniteError(message + " ---> lower learning_rate, look at these samples, or set on_nonfinite: skip");
   }
   spdlog::warn("{}; the step is skipped", message);
+}
+
+/// A score that is not finite can't be judged: nothing of the step is trained.
+void report_nonfinite_scores(const TrainingRun& run, StepMetrics& m, const SamplePointers& samples,
+                             const std::vector<SampleScores>& scores) {
+  std::vector<std::optional<double>> mean_nll;
+  for (const SampleScores& s : scores) {
+    const double sum = std::accumulate(s.nll.begin(), s.nll.end(), 0.0);
+    mean_nll.emplace_back(is_finite(s) ? sum / static_cast<double>(s.nll.size()) : std::nan(""));
+  }
+  m.loss = m.grad_norm = std::nan("");
+  report_nonfinite(run, m, samples, mean_nll);
+}
+
+/// Backward over what the decision keeps, and the update.
+void train_on_kept(TrainingRun& run, const SamplePointers& samples, const PruneDecision& decision, StepMetrics& m,
+                   PhaseClock& clock) {
+  const BackwardSums sums = backward_sum(run, kept_samples(samples, decision, run.token_mode));
+  m.tokens_trained = sums.num_targets;
+  clock.end(m.seconds.train);
+
+  const double scale = 1.0 / static_cast<double>(std::max<int64_t>(1, sums.num_targets));
+  m.loss = sums.nll * scale;
+  m.grad_norm = run.optimizer->gradient_norm() * scale;
+  if (std::isfinite(m.loss) && std::isfinite(m.grad_norm)) {
+    run.optimizer->update(m.learning_rate, scale * clip_factor(m.grad_norm, run.config().max_grad_norm));
+    return;
+  }
+  std::vector<std::optional<double>> mean_nll(samples.size());
+  auto kept_nll = sums.mean_nll.begin();
+  for (size_t i = 0; i < samples.size(); ++i) {
+    if (decision.samples[i].kept) mean_nll[i] = *kept_nll++;
+  }
+  report_nonfinite(run, m, samples, mean_nll);
 }
 
 }  // namespace
@@ -109,23 +166,14 @@ StepResult train_step(TrainingRun& run) {
 
   const std::vector<SampleScores> scores = score_samples(run, samples);
   clock.end(m.seconds.score);
-  result.decision = decide(run, scores);
-  m.kept_samples = count_kept(result.decision);
-  if (result.decision.thresholds) m.alpha = result.decision.thresholds->alpha;
-  clock.end(m.seconds.decide);
-
-  const std::vector<PackedSample> kept = kept_samples(samples, result.decision, run.token_mode);
-  const BackwardSums sums = backward_sum(run, kept);
-  m.tokens_trained = sums.num_targets;
-  clock.end(m.seconds.train);
-
-  const double scale = 1.0 / static_cast<double>(std::max<int64_t>(1, sums.num_targets));
-  m.loss = sums.nll * scale;
-  m.grad_norm = run.optimizer->gradient_norm() * scale;
-  if (std::isfinite(m.loss) && std::isfinite(m.grad_norm)) {
-    run.optimizer->update(m.learning_rate, scale * clip_factor(m.grad_norm, run.config().max_grad_norm));
+  if (std::all_of(scores.begin(), scores.end(), is_finite)) {
+    result.decision = decide(run, scores);
+    m.kept_samples = count_kept(result.decision);
+    if (result.decision.thresholds) m.alpha = result.decision.thresholds->alpha;
+    clock.end(m.seconds.decide);
+    train_on_kept(run, samples, result.decision, m, clock);
   } else {
-    report_nonfinite(run, m, samples);
+    report_nonfinite_scores(run, m, samples, scores);
   }
   clock.end(m.seconds.optimizer);
 

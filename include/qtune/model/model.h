@@ -22,9 +22,15 @@ namespace qtune {
 
 enum class ModelUse { kInference, kTraining };
 
+enum class OpsChoice {
+  kFused,
+  kReference,  // score and forward_backward run their plain twins (model/reference.h)
+};
+
 struct ModelOptions {
   at::ScalarType compute_dtype = at::kFloat;  // of activations and matrix products: kFloat or kBFloat16
   ModelUse use = ModelUse::kInference;
+  OpsChoice ops = OpsChoice::kFused;
 };
 
 /// One weight tensor, by its checkpoint name.
