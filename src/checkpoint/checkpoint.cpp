@@ -90,19 +90,6 @@ std::optional<int64_t> step_of(const fs::path& folder) {
   return step;
 }
 
-/// checkpoint-N folders, most steps first.
-std::vector<fs::path> list_checkpoints(const fs::path& output_dir) {
-  std::vector<std::pair<int64_t, fs::path>> found;
-  if (!fs::is_directory(output_dir)) return {};
-  for (const auto& entry : fs::directory_iterator(output_dir)) {
-    if (const auto step = step_of(entry.path()); step && entry.is_directory()) found.emplace_back(*step, entry.path());
-  }
-  std::sort(found.rbegin(), found.rend());
-  std::vector<fs::path> folders;
-  for (auto& [step, path] : found) folders.push_back(std::move(path));
-  return folders;
-}
-
 void fill(const fs::path& file, const TensorView* view, const std::string& name, const at::Tensor& target) {
   if (view == nullptr) throw CheckpointError(fmt::format("{}: tensor {} is missing", file.string(), name));
   if (at::IntArrayRef(view->shape) != target.sizes() || view->dtype != Dtype::kF32) {
@@ -143,6 +130,18 @@ fs::path save_checkpoint(const fs::path& output_dir, Model& model, Optimizer& op
   return target;
 }
 
+std::vector<fs::path> list_checkpoints(const fs::path& output_dir) {
+  std::vector<std::pair<int64_t, fs::path>> found;
+  if (!fs::is_directory(output_dir)) return {};
+  for (const auto& entry : fs::directory_iterator(output_dir)) {
+    if (const auto step = step_of(entry.path()); step && entry.is_directory()) found.emplace_back(*step, entry.path());
+  }
+  std::sort(found.rbegin(), found.rend());
+  std::vector<fs::path> folders;
+  for (auto& [step, path] : found) folders.push_back(std::move(path));
+  return folders;
+}
+
 std::optional<std::string> fault_of_checkpoint(const fs::path& checkpoint) {
   try {
     const json manifest = json::parse(read_file(checkpoint / kManifest));
@@ -165,21 +164,13 @@ std::optional<std::string> fault_of_checkpoint(const fs::path& checkpoint) {
 }
 
 std::optional<fs::path> newest_checkpoint(const fs::path& output_dir) {
-  const std::vector<fs::path> checkpoints = list_checkpoints(output_dir);
-  std::vector<std::string> faults;
-  for (const fs::path& checkpoint : checkpoints) {
+  for (const fs::path& checkpoint : list_checkpoints(output_dir)) {
     auto fault = fault_of_checkpoint(checkpoint);
     if (!fault && !fs::exists(checkpoint / kOptimizer)) fault = "it holds the model only (save_only_model)";
-    if (!fault) {
-      for (const std::string& text : faults) spdlog::warn("{}; going on from {}", text, checkpoint.filename().string());
-      return checkpoint;
-    }
-    faults.push_back(fmt::format("{}: can't be resumed from: {}", checkpoint.string(), *fault));
+    if (!fault) return checkpoint;
+    spdlog::warn("{}: can't be resumed from: {}", checkpoint.string(), *fault);
   }
-  if (faults.empty()) return std::nullopt;
-  const std::string others = faults.size() > 1 ? fmt::format(", nor can {} before it", faults.size() - 1) : "";
-  throw CheckpointError(fmt::format("{}{} ---> set overwrite_output_dir: true to start anew, or another output_dir",
-                                    faults.front(), others));
+  return std::nullopt;
 }
 
 TrainerState read_trainer_state(const fs::path& checkpoint) {

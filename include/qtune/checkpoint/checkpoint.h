@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "qtune/model/model.h"
 #include "qtune/optim/optimizer.h"
@@ -47,9 +48,11 @@ std::filesystem::path save_checkpoint(const std::filesystem::path& output_dir, M
 /// nullopt when it is whole. Reads every byte.
 std::optional<std::string> fault_of_checkpoint(const std::filesystem::path& checkpoint);
 
-/// The whole, resumable checkpoint with the most steps in output_dir; torn ones are passed over with a warning.
-/// nullopt: there is no checkpoint at all.
-/// Throws: CheckpointError when there are some, but none to resume from: work is never thrown away unasked.
+/// The checkpoint-N folders in output_dir, most steps first, whole or not.
+std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& output_dir);
+
+/// The whole, resumable checkpoint with the most steps in output_dir; others are passed over, each with a warning.
+/// nullopt: none.
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& output_dir);
 
 /// Reads trainer_state.json alone. Throws: CheckpointError naming the file and key.
@@ -59,8 +62,8 @@ TrainerState read_trainer_state(const std::filesystem::path& checkpoint);
 /// Throws: CheckpointError naming file and tensor (missing, other shape).
 void load_checkpoint(const std::filesystem::path& checkpoint, Model& model, Optimizer& optimizer);
 
-/// Removes the oldest checkpoints until `keep` with at most `last_step` steps are left. Later ones, which a run that was
-/// resumed from an earlier checkpoint finds, are not touched.
+/// Removes the oldest checkpoints until `keep` with at most `last_step` steps are left. Later ones, which a run that
+/// was resumed from an earlier checkpoint finds, are not touched.
 void remove_old_checkpoints(const std::filesystem::path& output_dir, int64_t keep, int64_t last_step);
 
 /// Removes what a killed run left half-written: checkpoint-N.tmp folders and temporary files beside them.

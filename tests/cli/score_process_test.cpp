@@ -1,0 +1,111 @@
+// qtune score and what takes its output, as processes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/training_job.h"
+
+namespace qtune {
+namespace {
+
+using Json = nlohmann::json;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class ScoreCommand : public testing::Test {
+ protected:
+  /// Scores data.jsonl into `out`; more arguments behind.
+  ProcessResult score(const std::string& out, const Arguments& more = {}) {
+    return run_process(
+        Arguments{"score", "--model", job_.model().string(), "--data", job_.data(), "--out", (job_ / out).string()} +
+        more);
+  }
+  std::vector<Json> lines(const std::string& out) const { return read_json_lines(job_ / out); }
+
+  TrainingJob job_;
+};
+
+TEST_F(ScoreCommand, WritesALineASampleInTheOrderOfTheFile) {
+  const std::vector<Json> samples = random_samples(21, 8);
+  job_.write_data(samples);
+  const ProcessResult result = score("s.jsonl", {"--batch-size", "4"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out, "");
+  const std::vector<Json> scores = lines("s.jsonl");
+  ASSERT_EQ(scores.size(), samples.size());
+  for (size_t i = 0; i < scores.size(); ++i) {
+    const Json &s = scores[i], &labels = samples[i]["labels"];
+    EXPECT_EQ(s.at("id"), samples[i]["id"]);
+    std::vector<size_t> positions;
+    for (size_t k = 1; k < labels.size(); ++k) {
+      if (labels[k] != -100) positions.push_back(k);
+    }
+    EXPECT_EQ(s.at("positions"), Json(positions));
+    EXPECT_EQ(s.at("nll").size(), positions.size());
+    EXPECT_EQ(s.at("entropy").size(), positions.size());
+    EXPECT_EQ(s.at("span").front(), 0);
+    EXPECT_EQ(s.at("span").back(), 1) << "two answers";
+    EXPECT_EQ(s.at("end_of_turn").back(), true);
+    EXPECT_EQ(std::count(s["end_of_turn"].begin(), s["end_of_turn"].end(), Json(true)), 2);
+    EXPECT_GT(s.at("ppl"), 1.0);
+    EXPECT_GT(s.at("mean_entropy"), 0.0);
+  }
+}
+
+TEST_F(ScoreCommand, SampleWithoutATrainedTokenHasEmptyArraysAndIsSkippedBySelect) {
+  write_file_atomic(job_.data(),
+                    "{\"input_ids\": [3, 4, 5]}\n{\"input_ids\": [3, 4], \"labels\": [-100, -100]}\n"
+                    "{\"input_ids\": [7, 8, 9, 10]}\n");
+  ASSERT_EQ(score("s.jsonl").exit_code, 0);
+  const Json empty = lines("s.jsonl").at(1);
+  EXPECT_EQ(empty.at("id"), job_.data() + ":2");
+  for (const char* key : {"nll", "entropy", "positions", "span", "end_of_turn"})
+    EXPECT_EQ(empty.at(key), Json::array());
+  EXPECT_EQ(empty.at("ppl"), nullptr);
+  EXPECT_EQ(empty.at("mean_entropy"), nullptr);
+
+  const ProcessResult result = run_process({"select", (job_ / "s.jsonl").string(), "--sample-keep", "1"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(std::count(result.out.begin(), result.out.end(), '\n'), 2);
+  EXPECT_THAT(result.err, HasSubstr("data.jsonl:2"));
+}
+
+TEST_F(ScoreCommand, TwoRunsWriteTheSameBytes) {
+  job_.write_data(random_samples(12, 8));
+  for (const std::string dtype : {"float32", "bfloat16"}) {
+    ASSERT_EQ(score("a.jsonl", {"--dtype", dtype}).exit_code, 0);
+    ASSERT_EQ(score("b.jsonl", {"--dtype", dtype}).exit_code, 0);
+    EXPECT_EQ(read_file(job_ / "a.jsonl"), read_file(job_ / "b.jsonl")) << dtype;
+  }
+}
+
+TEST_F(ScoreCommand, ConfigScoresTheSamplesOfATraining) {
+  job_.write_data(random_samples(12, 8));
+  job_.train("out");  // writes config.yaml
+  ASSERT_EQ(score("data.scores").exit_code, 0);
+  const ProcessResult result =
+      run_process({"score", "--model", job_.model().string(), "--config", (job_ / "config.yaml").string(), "--out",
+                   (job_ / "config.scores").string()});
+  EXPECT_EQ(result.exit_code, 2) << "the config has no output_dir";
+  write_file_atomic(job_ / "config.yaml", read_file(job_ / "config.yaml") + "output_dir: out\n");
+  const ProcessResult again =
+      run_process({"score", "--model", job_.model().string(), "--config", (job_ / "config.yaml").string(), "--out",
+                   (job_ / "config.scores").string()});
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(read_file(job_ / "config.scores"), read_file(job_ / "data.scores"));
+}
+
+TEST_F(ScoreCommand, ErrorsAreOneLineAndLeaveNoFile) {
+  write_file_atomic(job_.data(), "{\"input_ids\": [3, 4, 5]}\n{\"input_ids\": \"x\"}\n");
+  expect_one_error(score("s.jsonl"), 3, "data.jsonl:2: ");
+  job_.write_data(random_samples(4, 8));
+  expect_one_error(score("none/s.jsonl"), 1, "none/s.jsonl: cannot create");
+  expect_one_error(score("s.jsonl", {"--dtype", "int8"}), 2, "int8");
+  expect_one_error(
+      run_process({"score", "--model", "none", "--data", job_.data(), "--out", (job_ / "s.jsonl").string()}), 4,
+      "none/config.json: cannot open");
+  expect_one_error(run_process({"score", "--model", job_.model().string(), "--out", "x"}), 2, "--data");
+  EXPECT_FALSE(std::filesystem::exists(job_ / "s.jsonl"));
+}
+
+}  // namespace
+}  // namespace qtune

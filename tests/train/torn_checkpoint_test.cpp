@@ -1,0 +1,141 @@
+// Which checkpoint a run goes on from when some can't be used, and which ones it keeps.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/training_job.h"
+
+namespace qtune {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+const Arguments kSixSteps = {"max_steps=6", "save_strategy=steps", "save_steps=2"};
+
+/// Flips one bit, as a bad disk does.
+void flip_bit(const std::filesystem::path& file, std::streamoff offset) {
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  stream.seekg(offset);
+  const char byte = static_cast<char>(stream.get() ^ 1);
+  stream.seekp(offset);
+  stream.put(byte);
+  ASSERT_TRUE(stream.good());
+}
+
+void truncate(const std::filesystem::path& file) {
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) / 2);
+}
+
+class TornCheckpoint : public testing::Test {
+ protected:
+  TornCheckpoint() {
+    job_.write_data(random_samples(20, 3));
+    job_.run("out", kSixSteps);
+    weights_ = job_.weights("out", 6);
+  }
+  std::filesystem::path checkpoint(int64_t step) const { return job_ / "out" / fmt::format("checkpoint-{}", step); }
+
+  TrainingJob job_;
+  std::string weights_;
+};
+
+TEST_F(TornCheckpoint, IsPassedOverWithAWarningForTheOneBefore) {
+  flip_bit(checkpoint(6) / "model.safetensors", 100'000);
+  truncate(checkpoint(4) / "optimizer.safetensors");
+  const ProcessResult result = job_.run("out", kSixSteps);
+  EXPECT_EQ(result.error_lines("warning: ").size(), 2U) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("checkpoint-6: can't be resumed from: model.safetensors: checksum differs"));
+  EXPECT_THAT(result.err, HasSubstr("checkpoint-4: can't be resumed from: optimizer.safetensors has "));
+  EXPECT_THAT(result.err, HasSubstr("resuming from " + checkpoint(2).string()));
+  EXPECT_TRUE(job_.weights("out", 6) == weights_);
+}
+
+TEST_F(TornCheckpoint, WithoutAWholeOneTheRunStopsInsteadOfStartingAnew) {
+  for (const int step : {2, 4}) std::filesystem::remove(checkpoint(step) / "manifest.json");
+  truncate(checkpoint(6) / "trainer_state.json");
+  const std::string metrics = read_file(job_ / "out/metrics.jsonl");
+  expect_one_error(run_process(job_.train("out", kSixSteps)), 4, "set overwrite_output_dir: true to start anew");
+  EXPECT_EQ(read_file(job_ / "out/metrics.jsonl"), metrics);
+
+  job_.run("out", kSixSteps + Arguments{"overwrite_output_dir=true"});
+  EXPECT_TRUE(job_.weights("out", 6) == weights_);
+}
+
+TEST_F(TornCheckpoint, NamedByTheUserItIsAnErrorNamingTheFile) {
+  flip_bit(checkpoint(4) / "model.safetensors", 200'000);
+  expect_one_error(
+      run_process(job_.train("out", kSixSteps + Arguments{"resume_from_checkpoint=" + checkpoint(4).string()})), 4,
+      "checkpoint-4: can't be resumed from: model.safetensors: checksum differs");
+  expect_one_error(run_process(job_.train("out", {"resume_from_checkpoint=" + (job_ / "out/checkpoint-5").string()})),
+                   4, "checkpoint-5: no such folder");
+}
+
+TEST_F(TornCheckpoint, ResumingFromANamedOneGivesTheSameBits) {
+  job_.run("other", kSixSteps + Arguments{"resume_from_checkpoint=" + checkpoint(2).string()});
+  EXPECT_TRUE(job_.weights("other", 6) == weights_);
+}
+
+TEST_F(TornCheckpoint, OtherDataIsAnErrorAndAnotherKeyAWarning) {
+  std::vector<nlohmann::json> samples = random_samples(20, 3);
+  samples[7]["input_ids"][1] = 5;
+  job_.write_data(samples);
+  expect_one_error(run_process(job_.train("out", kSixSteps)), 4, "hash of the tokenized data");
+  job_.write_data(random_samples(19, 3));
+  expect_one_error(run_process(job_.train("out", kSixSteps)), 4, "number of samples");
+  job_.write_data(random_samples(20, 3));
+  expect_one_error(run_process(job_.train("out", kSixSteps + Arguments{"seed=7"})), 4, "seed");
+  const ProcessResult result = job_.run("out", kSixSteps + Arguments{"weight_decay=0.2"});
+  EXPECT_THAT(result.err, HasSubstr("weight_decay differs"));
+}
+
+TEST(UnfinishedFiles, OfAKilledRunAreTakenAwayByTheNextOne) {
+  const TrainingJob job;
+  job.write_data(random_samples(20, 3));
+  const ProcessResult killed =
+      run_process(job.train("out", {"max_steps=2"}), {.file_limit_bytes = 100'000, .at_limit = FileLimitAction::kKill});
+  ASSERT_EQ(killed.exit_code, 128 + SIGXFSZ) << killed.err;
+  ASSERT_EQ(job.files("out", "model.safetensors.tmp-").size(), 1U);
+  std::filesystem::create_directory(job / "out/checkpoint-1.tmp");
+  job.run("out", {"max_steps=2"});
+  for (const std::string& name : job.files("out")) EXPECT_THAT(name, testing::Not(HasSubstr(".tmp")));
+}
+
+TEST(SaveTotalLimit, KeepsTheNewestCheckpoints) {
+  const TrainingJob job;
+  job.write_data(random_samples(20, 3));
+  job.run("out", {"max_steps=11", "save_strategy=steps", "save_steps=1", "save_total_limit=3"});
+  EXPECT_THAT(job.files("out", "checkpoint-"), ElementsAre("checkpoint-10", "checkpoint-11", "checkpoint-9"));
+}
+
+TEST(SaveTotalLimit, NeverRemovesWhatWasJustSavedInFavourOfLaterOnes) {
+  const TrainingJob job;
+  job.write_data(random_samples(20, 3));
+  const Arguments steps = {"max_steps=6", "save_strategy=steps", "save_steps=2"};
+  job.run("out", steps);
+  const std::string weights = job.weights("out", 4);
+  job.run("out", steps + Arguments{"max_steps=4", "save_total_limit=1",
+                                   "resume_from_checkpoint=" + (job / "out/checkpoint-2").string()});
+  EXPECT_THAT(job.files("out", "checkpoint-"), ElementsAre("checkpoint-4", "checkpoint-6"));
+}
+
+TEST(SaveOnlyModel, InterruptedItSavesAllTheSame) {
+  const TrainingJob job;
+  job.write_data(random_samples(60, 3));
+  const Arguments run = {"max_steps=40", "save_strategy=steps", "save_steps=10", "save_only_model=true"};
+  QtuneProcess process(job.train("out", run + Arguments{"overwrite_output_dir=true"}));
+  ASSERT_TRUE(process.wait_until([&] { return job.steps_logged("out") >= 3; }));
+  process.send(SIGTERM);
+  const ProcessResult stopped = process.wait();
+  EXPECT_EQ(stopped.exit_code, 130);
+  EXPECT_THAT(stopped.err, HasSubstr("with resume_from_checkpoint=true to go on"));
+  const ProcessResult result =
+      job.run("out", run + Arguments{"overwrite_output_dir=true", "resume_from_checkpoint=true"});
+  EXPECT_THAT(result.err, HasSubstr("resuming from"));
+  job.run("whole", run);
+  EXPECT_TRUE(job.in_checkpoint("out", 40, "model.safetensors") == job.in_checkpoint("whole", 40, "model.safetensors"));
+  EXPECT_FALSE(std::filesystem::exists(job / "whole/checkpoint-40/optimizer.safetensors"));
+}
+
+}  // namespace
+}  // namespace qtune

@@ -1,0 +1,182 @@
+// What goes wrong in `qtune train` ends in one line on stderr, the right exit code, and nothing half-written.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
+
+#include "support/training_job.h"
+
+namespace qtune {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::Contains;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+const Arguments kTwoSteps = {"max_steps=2"};
+
+class TrainingError : public testing::Test {
+ protected:
+  TrainingError() { job_.write_data(random_samples(20, 3)); }
+
+  /// The command fails so, and leaves no folder.
+  void expect_error(const Arguments& overrides, int exit_code, const std::string& part) {
+    expect_one_error(run_process(job_.train("out", kTwoSteps + overrides)), exit_code, part);
+    EXPECT_THAT(job_.files("out"), IsEmpty());
+    EXPECT_FALSE(fs::exists(job_ / "out"));
+  }
+
+  /// A copy of the fixture's model folder to break.
+  fs::path copy_model() {
+    const fs::path folder = job_ / "model";
+    fs::remove_all(folder);
+    fs::create_directory(folder);
+    for (const char* name : {"config.json", "generation_config.json", "model.safetensors"}) {
+      fs::copy_file(job_.model() / name, folder / name);
+    }
+    return folder;
+  }
+
+  void edit_config(const fs::path& model, const std::string& key, const nlohmann::json& value) {
+    auto config = nlohmann::json::parse(read_file(model / "config.json"));
+    config[key] = value;
+    write_file_atomic(model / "config.json", config.dump());
+  }
+
+  TrainingJob job_;
+};
+
+TEST_F(TrainingError, BadConfigNamesTheKey) {
+  expect_error({"learning_rat=1"}, 2, "learning_rat: unknown key; did you mean learning_rate?");
+  expect_error({"learning_rate=fast"}, 2, "learning_rate: expected number");
+  expect_error({"pruning.token.method=qtuning"}, 2, "pruning.sample.method");
+}
+
+TEST_F(TrainingError, BadDataNamesFileAndLine) {
+  std::vector<nlohmann::json> samples = random_samples(20, 3);
+  write_file_atomic(job_.data(), samples[0].dump() + "\n" + samples[1].dump() + "\n{\"input_ids\": [3, 4\n");
+  expect_error({}, 3, "data.jsonl:3: ");
+  samples[4]["labels"].erase(0);
+  job_.write_data(samples);
+  expect_error({}, 3, "data.jsonl:5: ");
+  samples = random_samples(20, 3);
+  samples[6]["input_ids"] = {3, 331};
+  samples[6].erase("labels");
+  job_.write_data(samples);
+  expect_error({}, 3, "data.jsonl:7: expected token ids below 331");
+}
+
+TEST_F(TrainingError, NoDataIsAnError) {
+  write_file_atomic(job_.data(), "");
+  expect_error({}, 3, "data.jsonl: expected at least one record, found an empty file");
+  expect_error({"dataset=" + (job_ / "none.jsonl").string()}, 3, "none.jsonl: expected a file");
+  write_file_atomic(job_.data(), "{\"input_ids\": [3, 4], \"labels\": [-100, -100]}\n");
+  expect_error({}, 3, "expected a trained token");
+}
+
+TEST_F(TrainingError, BadModelFolderNamesFileAndTensor) {
+  expect_error({"model_name_or_path=" + (job_ / "none").string()}, 4, "none/config.json: cannot open");
+
+  const fs::path model = copy_model();
+  const Arguments use_it = {"model_name_or_path=" + model.string()};
+  fs::resize_file(model / "model.safetensors", 200'000);
+  expect_error(use_it, 4, "model.safetensors: file is 200000 bytes, its header needs 495024");
+
+  copy_model();
+  edit_config(model, "num_hidden_layers", 4);
+  expect_error(use_it, 4, "tensor model.layers.3.");
+  edit_config(model, "num_hidden_layers", 2);
+  expect_error(use_it, 4, "model.layers.2.");
+  copy_model();
+  edit_config(model, "intermediate_size", 96);
+  expect_error(use_it, 4, "mlp.");
+  copy_model();
+  edit_config(model, "model_type", "gpt_neox");
+  expect_error(use_it, 4, "model_type: expected llama, found gpt_neox");
+}
+
+TEST_F(TrainingError, TokenizerOfALargerVocabularyIsNamed) {
+  const fs::path model = copy_model();
+  fs::copy_file(fs::path(QTUNE_TEST_DATA) / "tokenizers/smollm2/tokenizer.json", model / "tokenizer.json");
+  write_file_atomic(job_.data(), "{\"prompt\": \"hello\", \"completion\": \"world\"}\n");
+  expect_error({"model_name_or_path=" + model.string(), "template=chatml"}, 4, "expected a tokenizer of at most 331");
+}
+
+TEST_F(TrainingError, OutputDirThatIsAFileIsNamed) {
+  write_file_atomic(job_ / "file", "mine\n");
+  for (const std::string path : {"file", "file/out"}) {
+    expect_one_error(run_process(job_.train(path, kTwoSteps)), 2, "output_dir: ");
+  }
+  EXPECT_EQ(read_file(job_ / "file"), "mine\n");
+}
+
+TEST_F(TrainingError, ModelThatDoesNotFitOnTheDiskIsNotHalfWritten) {
+  const ProcessResult result = run_process(job_.train("out", kTwoSteps), {.file_limit_bytes = 100'000});
+  expect_one_error(result, 4, "out/model.safetensors: cannot write: File too large");
+  for (const std::string& name : job_.files("out")) {
+    EXPECT_THAT(name, Not(HasSubstr("safetensors")));
+    EXPECT_NE(name, "config.json");
+  }
+  job_.run("out", kTwoSteps);
+}
+
+TEST_F(TrainingError, CheckpointThatDoesNotFitIsNotHalfWrittenAndTheRunGoesOn) {
+  const Arguments save = {"max_steps=3", "save_strategy=steps", "save_steps=1"};
+  const ProcessResult result = run_process(job_.train("out", save), {.file_limit_bytes = 600'000});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.error_lines("error: ").size(), 3U);
+  EXPECT_THAT(result.err, HasSubstr("optimizer.safetensors: cannot write: File too large; checkpoint not saved"));
+  EXPECT_THAT(job_.files("out", "checkpoint-"), IsEmpty());
+  EXPECT_THAT(job_.files("out"), Contains("model.safetensors"));
+}
+
+TEST_F(TrainingError, FullDiskSaysSo) {
+  const fs::path disk = job_ / "disk";
+  fs::create_directory(disk);
+  // In a mount namespace of this process, so that nothing of it is left behind.
+  const bool mounted = ::unshare(CLONE_NEWNS) == 0 &&
+                       ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+                       ::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=200k") == 0;
+  if (!mounted) GTEST_SKIP() << "mounting a small disk needs root";
+  const ProcessResult result = run_process(job_.train("disk/out", kTwoSteps));
+  const std::vector<std::string> files = job_.files("disk/out");
+  ::umount(disk.c_str());
+  expect_one_error(result, 4, "model.safetensors: cannot write: No space left on device ---> free some space");
+  for (const std::string& name : files) EXPECT_THAT(name, Not(HasSubstr("safetensors")));
+}
+
+TEST_F(TrainingError, LossThatIsNotFiniteStopsBeforeTheUpdateAndNamesTheSamples) {
+  const Arguments wild = {"max_steps=5", "learning_rate=1e39", "lr_scheduler_type=constant", "save_strategy=steps",
+                          "save_steps=1"};
+  const ProcessResult result = run_process(job_.train("out", wild));
+  expect_one_error(result, 6, "step 2: expected a finite loss and gradient norm, found ");
+  const auto named = read_json_lines(job_ / "out/nonfinite-step-2.jsonl");
+  EXPECT_EQ(named.size(), 8U) << "samples of a step";
+  EXPECT_EQ(named.at(0).at("id").get<std::string>()[0], 'r');
+  EXPECT_THAT(named.at(0).at("place"), HasSubstr("data.jsonl:"));
+  EXPECT_EQ(job_.metrics("out").size(), 1U);
+  EXPECT_THAT(job_.files("out", "checkpoint-"), testing::ElementsAre("checkpoint-1"));
+  EXPECT_THAT(job_.files("out"), Not(Contains("model.safetensors")));
+}
+
+TEST_F(TrainingError, ScoreThatIsNotFiniteIsTreatedLikeALossThatIsNot) {
+  const fs::path model = copy_model();
+  std::string weights = read_file(model / "model.safetensors");
+  const float nan = std::nanf("");
+  // The last norm weight of the file: whatever it is, every hidden state goes through one.
+  weights.replace(weights.size() - sizeof nan, sizeof nan, reinterpret_cast<const char*>(&nan), sizeof nan);
+  write_file_atomic(model / "model.safetensors", weights);
+  const Arguments broken = kQtuningHalf + kTwoSteps + Arguments{"model_name_or_path=" + model.string()};
+  expect_one_error(run_process(job_.train("out", broken)), 6, "step 1: expected a finite loss");
+  const auto named = read_json_lines(job_ / "out/nonfinite-step-1.jsonl");
+  ASSERT_EQ(named.size(), 8U);
+  EXPECT_EQ(named[0].at("loss"), "nan");
+
+  const ProcessResult skipped = job_.run("skipped", broken + Arguments{"on_nonfinite=skip"});
+  EXPECT_EQ(skipped.error_lines("warning: step ").size(), 2U) << skipped.err;
+}
+
+}  // namespace
+}  // namespace qtune
