@@ -107,11 +107,7 @@ int TrainingLoop::stop_early() {
 
 void TrainingLoop::finish() {
   progress_.show_phase("save");
-  try {
-    save_model(run_.model, config().model_name_or_path, run_.output_dir, Dtype::kBF16);
-  } catch (const Error& e) {
-    throw CheckpointError(e.what());
-  }
+  save_model(run_.model, config().model_name_or_path, run_.output_dir, Dtype::kBF16);
   metrics_.sync();
   decisions_.sync();
   progress_.finish();

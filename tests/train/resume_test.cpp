@@ -101,6 +101,21 @@ TEST_P(Resume, StoppedBySignalsItSavesAndTheSameCommandGoesOn) {
   EXPECT_EQ(job_.decisions("stopped"), job_.decisions("whole"));
 }
 
+TEST(FinishedRun, StartedAgainChangesNothing) {
+  const TrainingJob job;
+  job.write_data(random_samples(70, 11));
+  for (const std::string eval_steps : {"eval_steps=8", "eval_steps=7"}) {  // the last step is evaluated by both
+    const Arguments overrides = kRun + Arguments{eval_steps};
+    job.run("out", overrides + Arguments{"overwrite_output_dir=true"});
+    const std::vector<Json> metrics = comparable(job.metrics("out")), decisions = job.decisions("out");
+    const std::string model = read_file(job / "out/model.safetensors");
+    job.run("out", overrides);
+    EXPECT_EQ(comparable(job.metrics("out")), metrics);
+    EXPECT_EQ(job.decisions("out"), decisions);
+    EXPECT_TRUE(read_file(job / "out/model.safetensors") == model);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, Resume, testing::Values("float32", "bfloat16"),
                          [](const auto& type) { return type.param; });
 
