@@ -36,7 +36,8 @@ int run_score(const ScoreArguments& a) {
   const ModelConfig model_config = read_model_config(a.model);
   LoadSamplesOptions options = sample_options(config, config.dataset, model_config);
   options.untrained = UntrainedSamples::kKeep;
-  const std::vector<TokenizedSample> samples = load_samples(options).samples;
+  const LoadedSamples loaded = load_samples(options);
+  const std::vector<TokenizedSample>& samples = loaded.samples;
   Model model = Model::load(a.model, {.compute_dtype = parse_compute_dtype(a.dtype)});
   AtomicFileWriter out(a.out);
   for (size_t first = 0; first < samples.size(); first += static_cast<size_t>(a.batch_size)) {
@@ -47,7 +48,7 @@ int run_score(const ScoreArguments& a) {
     for (const SampleScores& scores : score_pass(model, group, a.batch_size)) out.write(scores_line(scores) + "\n");
   }
   out.commit();
-  spdlog::info("{}: {} samples scored", a.out, samples.size());
+  spdlog::info("{}: scored {}", a.out, loaded.summary());
   return kExitOk;
 }
 

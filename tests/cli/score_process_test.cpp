@@ -94,6 +94,14 @@ TEST_F(ScoreCommand, ConfigScoresTheSamplesOfATraining) {
   EXPECT_EQ(read_file(job_ / "config.scores"), read_file(job_ / "data.scores"));
 }
 
+TEST_F(ScoreCommand, SaysThatASampleBeyondTheModelsPositionsWasCut) {
+  write_json_lines(job_.data(), {{{"input_ids", std::vector<int>(600, 7)}}});
+  const ProcessResult result = score("s.jsonl");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("1 truncated"));
+  EXPECT_EQ(lines("s.jsonl").at(0).at("nll").size(), 511U);
+}
+
 TEST_F(ScoreCommand, ErrorsAreOneLineAndLeaveNoFile) {
   write_file_atomic(job_.data(), "{\"input_ids\": [3, 4, 5]}\n{\"input_ids\": \"x\"}\n");
   expect_one_error(score("s.jsonl"), 3, "data.jsonl:2: ");
