@@ -44,10 +44,11 @@ struct Model::State {
     return options.compute_dtype == at::kFloat ? at::Tensor() : buffer("gradient_scratch", gradient.sizes());
   }
 
-  /// The rotary table reaches at least `num_positions` (a cutoff_len above max_position_embeddings is allowed).
+  /// The rotary table reaches as far as the longest sample so far, not as far as the model could.
   void grow_rope_table(int64_t num_positions) {
     if (rope_table.defined() && num_positions <= rope_table.size(0)) return;
-    rope_table = make_rope_table(std::max(num_positions, config.max_positions), config.head_dim, config.rope_theta);
+    const int64_t doubled = rope_table.defined() ? 2 * rope_table.size(0) : 0;
+    rope_table = make_rope_table(std::max(num_positions, doubled), config.head_dim, config.rope_theta);
   }
   void grow_rope_table(const PackedTokens& batch) {
     int64_t longest = 0;
@@ -144,7 +145,6 @@ Model Model::load(const std::filesystem::path& folder, const ModelOptions& optio
   state->weights = load_weights(folder, state->config, options);
   const ModelConfig& c = state->config;
   state->attention_shape = {.num_heads = c.num_heads, .num_kv_heads = c.num_kv_heads, .head_dim = c.head_dim};
-  state->grow_rope_table(c.max_positions);
   return Model(std::move(state));
 }
 

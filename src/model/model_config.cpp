@@ -49,9 +49,9 @@ class Fields {
     return value.get<int64_t>();
   }
 
-  double number(const char* key, std::optional<double> fallback = {}) const {
+  double positive(const char* key, std::optional<double> fallback = {}) const {
     if (!has(key)) return required(key, fallback);
-    if (!object_[key].is_number()) fail(key, "a number", object_[key]);
+    if (!object_[key].is_number() || !(object_[key].get<double>() > 0)) fail(key, "a number above 0", object_[key]);
     return object_[key].get<double>();
   }
 
@@ -97,9 +97,9 @@ double read_rope_theta(const json& config, const Fields& fields, const std::stri
                       "compute scaled rotary positions",
                       path, key, type));
     }
-    if (rope.has("rope_theta")) return rope.number("rope_theta");
+    if (rope.has("rope_theta")) return rope.positive("rope_theta");
   }
-  return fields.number("rope_theta", 10000.0);
+  return fields.positive("rope_theta", 10000.0);
 }
 
 void read_eos(const json& source, const std::string& path, std::vector<int32_t>& eos_ids) {
@@ -107,7 +107,8 @@ void read_eos(const json& source, const std::string& path, std::vector<int32_t>&
   const json& value = source["eos_token_id"];
   std::vector<int32_t> ids;
   for (const json& id : value.is_array() ? value : json::array({value})) {
-    if (!id.is_number_integer()) Fields(source, path).fail("eos_token_id", "an id or a list of ids", value);
+    const bool fits = id.is_number_integer() && id.get<double>() >= 0 && id.get<double>() <= INT32_MAX;
+    if (!fits) Fields(source, path).fail("eos_token_id", "an id or a list of ids", value);
     ids.push_back(id.get<int32_t>());
   }
   eos_ids = std::move(ids);
@@ -168,7 +169,7 @@ ModelConfig read_model_config(const std::filesystem::path& folder) {
   }
   c.head_dim = fields.integer("head_dim", c.hidden_size / c.num_heads);
   c.max_positions = fields.integer("max_position_embeddings", 2048);
-  c.rms_norm_eps = fields.number("rms_norm_eps", 1e-6);
+  c.rms_norm_eps = fields.positive("rms_norm_eps", 1e-6);
   c.rope_theta = read_rope_theta(config, fields, path);
   c.tied_embeddings = fields.boolean("tie_word_embeddings", false);
   read_eos(config, path, c.eos_ids);

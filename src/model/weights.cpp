@@ -3,7 +3,6 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <set>
 
@@ -38,61 +37,83 @@ void read_values(const TensorView& view, const at::Tensor& target) {
   }
 }
 
-/// Reads tensors by name and remembers which were asked for.
-class Loader {
- public:
-  Loader(const std::filesystem::path& folder, ModelWeightTensors& target) : weights_(folder), target_(target) {}
+/// Calls visit(name, shape) for every tensor of the model, in checkpoint order.
+template <class Visit>
+void for_each_tensor(const ModelConfig& c, const Visit& visit) {
+  const int64_t d = c.hidden_size, f = c.intermediate_size, q = c.num_heads * c.head_dim,
+                kv = c.num_kv_heads * c.head_dim;
+  visit("model.embed_tokens.weight", {c.vocab_size, d});
+  for (int64_t i = 0; i < c.num_layers; ++i) {
+    const std::string prefix = fmt::format("model.layers.{}.", i);
+    visit(prefix + "input_layernorm.weight", {d});
+    visit(prefix + "self_attn.q_proj.weight", {q, d});
+    visit(prefix + "self_attn.k_proj.weight", {kv, d});
+    visit(prefix + "self_attn.v_proj.weight", {kv, d});
+    visit(prefix + "self_attn.o_proj.weight", {d, q});
+    visit(prefix + "post_attention_layernorm.weight", {d});
+    visit(prefix + "mlp.gate_proj.weight", {f, d});
+    visit(prefix + "mlp.up_proj.weight", {f, d});
+    visit(prefix + "mlp.down_proj.weight", {d, f});
+  }
+  visit("model.norm.weight", {d});
+  if (!c.tied_embeddings) visit("lm_head.weight", {c.vocab_size, d});
+}
 
-  /// Fills rows [first_row, first_row + rows) of `whole` (all of a vector) and lists them as a parameter.
-  void load(const std::string& name, const WeightTensors& whole, int64_t first_row, int64_t rows) {
-    Parameter p{.name = name};
-    const auto part = [&](const at::Tensor& t) { return t.defined() ? t.narrow(0, first_row, rows) : t; };
-    p.compute = part(whole.compute);
-    p.master = part(whole.master);
-    p.gradient = part(whole.gradient);
-    const TensorView* view = weights_.find(name);
+/// Holds the files against config.json before any memory is taken: a wrong config may promise terabytes.
+void check_tensors(const ModelWeights& weights, const ModelConfig& config) {
+  const std::string folder = weights.folder().string();
+  std::set<std::string, std::less<>> expected;
+  for_each_tensor(config, [&](const std::string& name, const std::vector<int64_t>& shape) {
+    const TensorView* view = weights.find(name);
     if (view == nullptr) {
       throw CheckpointError(
           fmt::format("{}: tensor {} is missing ---> config.json promises it: the folder holds another "
                       "model's weights or not all shards",
-                      weights_.folder().string(), name));
+                      folder, name));
     }
-    if (at::IntArrayRef(view->shape) != p.compute.sizes()) {
-      throw CheckpointError(fmt::format("{}: tensor {}: expected shape [{}] (from config.json), found [{}]",
-                                        weights_.folder().string(), name, fmt::join(p.compute.sizes(), ", "),
-                                        fmt::join(view->shape, ", ")));
+    if (view->shape != shape) {
+      throw CheckpointError(fmt::format("{}: tensor {}: expected shape {} (from config.json), found {}", folder, name,
+                                        shape_text(shape), shape_text(view->shape)));
     }
     if (!is_floating(view->dtype)) {
-      throw CheckpointError(fmt::format("{}: tensor {}: expected floating values, found {}", weights_.folder().string(),
-                                        name, dtype_name(view->dtype)));
+      throw CheckpointError(
+          fmt::format("{}: tensor {}: expected floating values, found {}", folder, name, dtype_name(view->dtype)));
     }
-    if (p.master.defined()) {
-      read_values(*view, p.master);
-      convert_into(p.master, p.compute);
-    } else {
-      read_values(*view, p.compute);
+    expected.insert(name);
+  });
+  for (const auto& [name, view] : weights.tensors()) {
+    // Old files carry the rotary frequencies, and tied models a second copy of the table; both follow from the rest.
+    const bool derived = name.ends_with(".rotary_emb.inv_freq") || (config.tied_embeddings && name == "lm_head.weight");
+    if (!derived && !expected.contains(name)) {
+      throw CheckpointError(
+          fmt::format("{}: tensor {} is not part of the model that config.json describes", folder, name));
     }
-    asked_for_.insert(name);
+  }
+}
+
+/// Fills weights from checked files and lists them as parameters.
+class Loader {
+ public:
+  Loader(const ModelWeights& weights, ModelWeightTensors& target) : weights_(weights), target_(target) {}
+
+  /// Fills rows [first_row, first_row + rows) of `whole`.
+  void load(const std::string& name, const WeightTensors& whole, int64_t first_row, int64_t rows) {
+    Parameter p{.name = name, .compute = {}, .master = {}, .gradient = {}};
+    const auto part = [&](const at::Tensor& t) { return t.defined() ? t.narrow(0, first_row, rows) : t; };
+    p.compute = part(whole.compute);
+    p.master = part(whole.master);
+    p.gradient = part(whole.gradient);
+    const TensorView& view = *weights_.find(name);
+    read_values(view, p.master.defined() ? p.master : p.compute);
+    if (p.master.defined()) convert_into(p.master, p.compute);
     target_.parameters.push_back(std::move(p));
   }
 
   void load(const std::string& name, const WeightTensors& whole) { load(name, whole, 0, whole.compute.size(0)); }
 
-  void check_nothing_left(bool tied) const {
-    for (const auto& [name, view] : weights_.tensors()) {
-      // Old files carry the rotary frequencies, and tied models a second copy of the table; both follow from the rest.
-      const bool derived = name.ends_with(".rotary_emb.inv_freq") || (tied && name == "lm_head.weight");
-      if (!derived && !asked_for_.contains(name)) {
-        throw CheckpointError(fmt::format("{}: tensor {} is not part of the model that config.json describes",
-                                          weights_.folder().string(), name));
-      }
-    }
-  }
-
  private:
-  ModelWeights weights_;
+  const ModelWeights& weights_;
   ModelWeightTensors& target_;
-  std::set<std::string, std::less<>> asked_for_;
 };
 
 LayerWeights load_layer(Loader& loader, int64_t index, const ModelConfig& c, const ModelOptions& o) {
@@ -122,8 +143,10 @@ LayerWeights load_layer(Loader& loader, int64_t index, const ModelConfig& c, con
 
 ModelWeightTensors load_weights(const std::filesystem::path& folder, const ModelConfig& config,
                                 const ModelOptions& options) {
+  const ModelWeights files(folder);
+  check_tensors(files, config);
   ModelWeightTensors w;
-  Loader loader(folder, w);
+  Loader loader(files, w);
   w.embedding = allocate({config.vocab_size, config.hidden_size}, options.compute_dtype, options.use);
   loader.load("model.embed_tokens.weight", w.embedding);
   for (int64_t i = 0; i < config.num_layers; ++i) w.layers.push_back(load_layer(loader, i, config, options));
@@ -135,7 +158,6 @@ ModelWeightTensors load_weights(const std::filesystem::path& folder, const Model
     w.head = allocate({config.vocab_size, config.hidden_size}, options.compute_dtype, options.use);
     loader.load("lm_head.weight", w.head);
   }
-  loader.check_nothing_left(config.tied_embeddings);
   return w;
 }
 

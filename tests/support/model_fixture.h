@@ -15,7 +15,8 @@ namespace qtune {
 class ModelFixture {
  public:
   explicit ModelFixture(const std::string& name)
-      : folder_(std::filesystem::path(QTUNE_TEST_DATA) / "models" / name), expected_(folder_ / "expected.safetensors") {}
+      : folder_(std::filesystem::path(QTUNE_TEST_DATA) / "models" / name),
+        expected_(folder_ / "expected.safetensors") {}
 
   const std::filesystem::path& folder() const { return folder_; }
 
