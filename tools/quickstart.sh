@@ -94,7 +94,7 @@ import sys
 
 evals = [line for line in map(json.loads, open(sys.argv[1])) if "eval_loss" in line]
 for name, line in (("before", evals[0]), ("after", evals[-1])):
-    error = f" +- {line['eval_loss_stderr']:.4f}" if "eval_loss_stderr" in line else ""
+    error = f" +- {line['eval_loss_stderr']:.4f}" if line.get("eval_loss_stderr") is not None else ""
     print(f"held-out loss {name}: {line['eval_loss']:.4f}{error} nats a token")
 PYTHON
 }
@@ -110,6 +110,8 @@ if [[ $fresh == yes ]]; then rm -rf "$trained"; fi
 if [[ $(cat "$trained/quickstart.done" 2>/dev/null) != "$(fingerprint)" ]]; then
   # A finished run of another config or other data must not be taken up.
   if [[ -e $trained/quickstart.done ]]; then rm -rf "$trained"; fi
+  # One that ended before its first checkpoint has nothing to go on from.
+  if ! compgen -G "$trained/checkpoint-*[0-9]/manifest.json" >/dev/null; then rm -rf "$trained"; fi
   printf '\nQuestion: %s\n' "$question"
   show_answer "answer before" "$MODEL" | tee "$HOME_DIR/answer_before.txt"
   say "training: $steps steps of $SAMPLES_PER_STEP samples, seed $seed"

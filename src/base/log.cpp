@@ -1,10 +1,7 @@
 #include "qtune/base/log.h"
 
 #include <spdlog/pattern_formatter.h>
-#include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
-
-#include "qtune/base/error.h"
 
 namespace qtune {
 namespace {
@@ -33,17 +30,6 @@ void setup_logging() {
   auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
   sink->set_formatter(std::make_unique<ShortFormatter>());
   spdlog::set_default_logger(std::make_shared<spdlog::logger>("qtune", sink));
-}
-
-void add_log_file(const std::filesystem::path& path) {
-  try {
-    auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path.string());
-    sink->set_pattern("%Y-%m-%d %H:%M:%S.%e %l: %v");
-    spdlog::default_logger()->sinks().push_back(std::move(sink));
-    spdlog::default_logger()->flush_on(spdlog::level::info);
-  } catch (const spdlog::spdlog_ex& e) {
-    throw Error(path.string() + ": cannot open the log: " + e.what());
-  }
 }
 
 }  // namespace qtune

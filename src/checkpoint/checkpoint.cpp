@@ -115,9 +115,7 @@ fs::path save_checkpoint(const fs::path& output_dir, Model& model, Optimizer& op
     save_model(model, source.model_folder, temporary, Dtype::kF32);
     if (source.content == CheckpointContent::kResumable) write_optimizer(temporary / kOptimizer, optimizer);
     write_file_atomic(temporary / "config.yaml", source.config_yaml);
-    json fields;
-    for_each_field(state, [&](const char* name, const auto& value) { fields[name] = value; });
-    write_file_atomic(temporary / kState, fields.dump(1) + "\n");
+    write_trainer_state(temporary, state);
     write_manifest(temporary);
     fs::remove_all(target);
     fs::rename(temporary, target);
@@ -130,11 +128,12 @@ fs::path save_checkpoint(const fs::path& output_dir, Model& model, Optimizer& op
   return target;
 }
 
-std::vector<fs::path> list_checkpoints(const fs::path& output_dir) {
+std::vector<fs::path> list_checkpoints(const fs::path& output_dir, int64_t after_step) {
   std::vector<std::pair<int64_t, fs::path>> found;
   if (!fs::is_directory(output_dir)) return {};
   for (const auto& entry : fs::directory_iterator(output_dir)) {
-    if (const auto step = step_of(entry.path()); step && entry.is_directory()) found.emplace_back(*step, entry.path());
+    const auto step = step_of(entry.path());
+    if (step && *step > after_step && entry.is_directory()) found.emplace_back(*step, entry.path());
   }
   std::sort(found.rbegin(), found.rend());
   std::vector<fs::path> folders;
@@ -171,6 +170,12 @@ std::optional<fs::path> newest_checkpoint(const fs::path& output_dir) {
     spdlog::warn("{}: can't be resumed from: {}", checkpoint.string(), *fault);
   }
   return std::nullopt;
+}
+
+void write_trainer_state(const fs::path& folder, const TrainerState& state) {
+  json fields;
+  for_each_field(state, [&](const char* name, const auto& value) { fields[name] = value; });
+  write_file_atomic(folder / kState, fields.dump(1) + "\n");
 }
 
 TrainerState read_trainer_state(const fs::path& checkpoint) {

@@ -4,8 +4,6 @@
 
 #include <functional>
 
-#include "qtune/base/hash.h"
-
 namespace qtune {
 namespace {
 
@@ -65,15 +63,6 @@ std::string config_key_list() {
                         limits.empty() ? "" : ", " + limits, key.meaning);
   }
   return text;
-}
-
-uint64_t config_hash(const TrainConfig& config) {
-  TrainConfig copy = config;
-  std::string text;
-  for (const ConfigKey& key : config_keys(copy)) {
-    if (key.effect == KeyEffect::kTraining) text += key.name + ": " + format_value(key.field) + "\n";
-  }
-  return hash64(text);
 }
 
 std::vector<std::string> differing_training_keys(const TrainConfig& a, const TrainConfig& b) {

@@ -19,7 +19,7 @@ namespace {
 [[noreturn]] void fail(const std::filesystem::path& path, const char* verb) {
   const int reason = errno;
   const char* hint = reason == ENOSPC ? " ---> free some space on that disk and resume the run" : "";
-  throw Error(fmt::format("{}: cannot {}: {}{}", path.string(), verb, std::strerror(reason), hint));
+  throw CheckpointError(fmt::format("{}: cannot {}: {}{}", path.string(), verb, std::strerror(reason), hint));
 }
 
 int64_t size_of(int fd, const std::filesystem::path& path) {

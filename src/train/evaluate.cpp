@@ -29,7 +29,7 @@ EvalMetrics evaluate(Model& model, std::span<const TokenizedSample> samples, int
     squares += residual * residual;
   }
   const double n = static_cast<double>(scores.size());
-  result.eval_loss_stderr = n > 1 ? std::sqrt(squares * n / (n - 1)) / tokens : 0.0;
+  result.eval_loss_stderr = n > 1 ? std::sqrt(squares * n / (n - 1)) / tokens : std::nan("");
   result.eval_samples = static_cast<int64_t>(scores.size());
   result.eval_tokens = static_cast<int64_t>(tokens);
   result.eval_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -1,9 +1,9 @@
 #include <fmt/format.h>
 
-#include <chrono>
+#include <cmath>
 
+#include "nonfinite.h"
 #include "qtune/base/error.h"
-#include "qtune/base/file.h"
 #include "qtune/base/log.h"
 #include "qtune/config/print_config.h"
 #include "qtune/model/save_model.h"
@@ -33,8 +33,11 @@ class TrainingLoop {
   bool due(const std::string& strategy, int64_t every) const;
   void step();
   void evaluate_now();
+  void evaluate_if_due();
   std::filesystem::path save_checkpoint_now(CheckpointContent content);
-  std::string how_to_go_on() const;
+  void save_if_due();
+  void sync_logs();
+  std::string how_to_go_on(const std::filesystem::path& saved) const;
   int stop_early();
   void finish();
 
@@ -44,8 +47,10 @@ class TrainingLoop {
   ProgressBar progress_;
 };
 
-/// Whether something that happens "no", by "steps" or by "epoch" is due after the step just done.
+/// Whether something that happens "no", by "steps" or by "epoch" is due after the step just done. The last step ends
+/// with it anyway.
 bool TrainingLoop::due(const std::string& strategy, int64_t every) const {
+  if (strategy != "no" && run_.state.step == run_.state.total_steps) return true;
   if (strategy == "steps") return run_.state.step % every == 0;
   if (strategy == "epoch") return run_.state.epoch == static_cast<double>(static_cast<int64_t>(run_.state.epoch));
   return false;
@@ -58,6 +63,9 @@ void TrainingLoop::step() {
     decisions_.write(result.metrics.step, result.decision.samples);
   }
   progress_.update(result.metrics);
+  if (run_.state.step % config().logging_steps == 0 || run_.state.step == run_.state.total_steps) {
+    run_.log->write_line(plain_progress_line(progress_.state()));
+  }
 }
 
 void TrainingLoop::evaluate_now() {
@@ -69,47 +77,76 @@ void TrainingLoop::evaluate_now() {
   metrics_.write(result);
   run_.state.last_eval_step = run_.state.step;
   progress_.clear();
-  spdlog::info("step {}: held-out loss {:.4f} +- {:.4f} ({} samples, {} tokens, {:.1f} s)", result.step,
-               result.eval_loss, result.eval_loss_stderr, result.eval_samples, result.eval_tokens, result.eval_seconds);
+  const std::string error =
+      std::isfinite(result.eval_loss_stderr) ? fmt::format(" +- {:.4f}", result.eval_loss_stderr) : "";
+  spdlog::info("step {}: held-out loss {:.4f}{} ({} samples, {} tokens, {:.1f} s)", result.step, result.eval_loss,
+               error, result.eval_samples, result.eval_tokens, result.eval_seconds);
 }
 
-std::filesystem::path TrainingLoop::save_checkpoint_now(CheckpointContent content) {
-  progress_.show_phase("save");
+void TrainingLoop::evaluate_if_due() {
+  if (due(config().eval_strategy, config().eval_steps.value_or(config().logging_steps))) evaluate_now();
+}
+
+/// The state then says where the logs end.
+void TrainingLoop::sync_logs() {
   run_.state.metrics_bytes = metrics_.sync().bytes;
   const LogPosition decisions = decisions_.sync();
   run_.state.decisions_bytes = decisions.bytes;
   run_.state.decisions_file = decisions.part;
+}
+
+std::filesystem::path TrainingLoop::save_checkpoint_now(CheckpointContent content) {
+  check_weights(run_);
+  progress_.show_phase("save");
+  sync_logs();
   const auto path = save_checkpoint(
       run_.output_dir, run_.model, *run_.optimizer, run_.state,
       {.model_folder = config().model_name_or_path, .config_yaml = to_yaml(config()), .content = content});
-  if (config().save_total_limit) {
+  if (!config().save_total_limit) return path;
+  try {
     remove_old_checkpoints(run_.output_dir, *config().save_total_limit, run_.state.step);
+  } catch (const std::filesystem::filesystem_error& e) {
+    progress_.clear();
+    spdlog::warn("save_total_limit: an old checkpoint stays: {}", e.what());
   }
   return path;
 }
 
+void TrainingLoop::save_if_due() {
+  if (!due(config().save_strategy, config().save_steps)) return;
+  try {
+    save_checkpoint_now(config().save_only_model ? CheckpointContent::kModelOnly : CheckpointContent::kResumable);
+  } catch (const CheckpointError& e) {
+    // The run is worth more than one checkpoint: go on, the next save may find room.
+    progress_.clear();
+    spdlog::error("{}; checkpoint not saved, training goes on", e.what());
+  }
+}
+
 /// The same command goes on by itself, unless it was told where to start.
-std::string TrainingLoop::how_to_go_on() const {
+std::string TrainingLoop::how_to_go_on(const std::filesystem::path& saved) const {
   const std::string wish = config().resume_from_checkpoint.value_or("");
   const bool starts_elsewhere = wish.empty() ? config().overwrite_output_dir : wish != "true";
-  return starts_elsewhere ? "run the same command again with resume_from_checkpoint=true to go on"
-                          : "run the same command again to go on";
+  if (!starts_elsewhere) return "run the same command again to go on";
+  return fmt::format("run the same command again with resume_from_checkpoint={} to go on", saved.string());
 }
 
 int TrainingLoop::stop_early() {
   progress_.clear();
   const auto saved = save_checkpoint_now(CheckpointContent::kResumable);  // save_only_model would lose the run
+  write_trainer_state(run_.output_dir, run_.state);
   progress_.finish();
   spdlog::warn("stopped after step {} of {}; saved {} ---> {}", run_.state.step, run_.state.total_steps, saved.string(),
-               how_to_go_on());
+               how_to_go_on(saved));
   return kExitInterrupted;
 }
 
 void TrainingLoop::finish() {
+  check_weights(run_);
   progress_.show_phase("save");
   save_model(run_.model, config().model_name_or_path, run_.output_dir, Dtype::kBF16);
-  metrics_.sync();
-  decisions_.sync();
+  sync_logs();
+  write_trainer_state(run_.output_dir, run_.state);
   progress_.finish();
   spdlog::info("trained {} steps on {} of {} tokens; model (bfloat16) in {}", run_.state.step,
                run_.state.tokens_trained, run_.state.tokens_seen, run_.output_dir.string());
@@ -117,24 +154,14 @@ void TrainingLoop::finish() {
 
 int TrainingLoop::drive() {
   const StopRequest stop;
-  const bool evaluates = config().eval_strategy != "no";
-  const int64_t eval_every = config().eval_steps.value_or(config().logging_steps);
-  if (evaluates && config().eval_on_start && run_.state.step == 0) evaluate_now();
+  if (config().eval_on_start && run_.state.step == 0) evaluate_now();
+  if (run_.state.step > 0) evaluate_if_due();  // a run that was stopped left it to this one
   while (run_.state.step < run_.state.total_steps) {
     step();
-    if (evaluates && due(config().eval_strategy, eval_every)) evaluate_now();
+    if (!stop.asked()) evaluate_if_due();
     if (stop.asked()) return stop_early();
-    if (due(config().save_strategy, config().save_steps)) {
-      try {
-        save_checkpoint_now(config().save_only_model ? CheckpointContent::kModelOnly : CheckpointContent::kResumable);
-      } catch (const CheckpointError& e) {
-        // The run is worth more than one checkpoint: go on, the next save may find room.
-        progress_.clear();
-        spdlog::error("{}; checkpoint not saved, training goes on", e.what());
-      }
-    }
+    save_if_due();
   }
-  if (evaluates) evaluate_now();
   finish();
   return kExitOk;
 }
@@ -142,8 +169,9 @@ int TrainingLoop::drive() {
 }  // namespace
 
 int run_training(const LoadedConfig& loaded) {
+  const auto log = start_run_log();
   for (const std::string& note : loaded.notes) spdlog::info("note: {}", note);
-  TrainingRun run = set_up_training(loaded);
+  TrainingRun run = set_up_training(loaded, log);
   if (run.config().dry_run) return kExitOk;
   return TrainingLoop(run).drive();
 }

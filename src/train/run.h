@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "output_dir.h"
 #include "qtune/batch/epoch_order.h"
 #include "qtune/batch/pack.h"
 #include "qtune/checkpoint/checkpoint.h"
@@ -17,11 +18,14 @@
 #include "qtune/optim/schedule.h"
 #include "qtune/prune/pruner.h"
 #include "qtune/text/tokenized_sample.h"
+#include "run_log.h"
 
 namespace qtune {
 
 struct TrainingRun {
   LoadedConfig loaded;
+  std::unique_ptr<OutputDir> folder;  // holds its lock
+  std::shared_ptr<RunLog> log;
   std::filesystem::path output_dir;
   std::vector<TokenizedSample> samples, eval_samples;
   Model model;
@@ -32,12 +36,13 @@ struct TrainingRun {
   TrainerState state;
   std::optional<std::filesystem::path> resumed_from;
   TokenMode token_mode = TokenMode::kMask;
+  int64_t skipped_in_a_row = 0;  // steps, by on_nonfinite: skip
 
   const TrainConfig& config() const { return loaded.config; }
 };
 
 /// Loads and checks everything that can fail before the first step: data, model, checkpoint to resume from.
-TrainingRun set_up_training(const LoadedConfig& loaded);
+TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> log);
 
 /// What one step did.
 struct StepResult {

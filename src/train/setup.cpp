@@ -1,12 +1,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <system_error>
 
+#include "output_dir.h"
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
 #include "qtune/base/hash.h"
@@ -23,11 +21,14 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kHeldOutStream = 0x68656c64;  // "held": apart from other users of the seed
 
-std::vector<TokenizedSample> load_logged(const TrainConfig& config, const std::vector<std::string>& datasets,
+std::vector<TokenizedSample> load_logged(const LoadedConfig& loaded, const std::vector<std::string>& datasets,
                                          const ModelConfig& model) {
-  LoadedSamples loaded = load_samples(sample_options(config, datasets, model));
-  spdlog::info("{}: {}", fmt::join(datasets, ", "), loaded.summary());
-  return std::move(loaded.samples);
+  LoadSamplesOptions options = sample_options(loaded.config, datasets, model);
+  // A user who set no cutoff_len needs no warning that the default is above the model's positions.
+  if (loaded.origins.at("cutoff_len") == "default") options.max_positions = 0;
+  LoadedSamples samples = load_samples(options);
+  spdlog::info("{}: {}", fmt::join(datasets, ", "), samples.summary());
+  return std::move(samples.samples);
 }
 
 uint64_t hash_samples(const std::vector<TokenizedSample>& samples) {
@@ -62,67 +63,6 @@ int64_t count_total_steps(const TrainConfig& config, int64_t steps_per_epoch) {
       1, static_cast<int64_t>(std::ceil(config.num_train_epochs * static_cast<double>(steps_per_epoch))));
 }
 
-/// Which checkpoint to go on from, if any (DESIGN: by itself, unless overwrite_output_dir).
-std::optional<fs::path> find_checkpoint(const TrainConfig& config) {
-  const std::string wish = config.resume_from_checkpoint.value_or("");
-  if (!wish.empty() && wish != "true" && wish != "false") {
-    if (!fs::is_directory(wish)) {
-      throw CheckpointError(fmt::format("resume_from_checkpoint: {}: no such folder", wish));
-    }
-    if (const auto fault = fault_of_checkpoint(wish)) {
-      throw CheckpointError(
-          fmt::format("{}: can't be resumed from: {} ---> name an earlier checkpoint, or "
-                      "resume_from_checkpoint: true for the newest whole one",
-                      wish, *fault));
-    }
-    return wish;
-  }
-  if (config.overwrite_output_dir && wish != "true") return std::nullopt;
-  auto newest = newest_checkpoint(config.output_dir);
-  if (!newest && !list_checkpoints(config.output_dir).empty()) {
-    // Starting anew here would throw away what a user can perhaps still save.
-    throw CheckpointError(
-        fmt::format("{}: expected a whole checkpoint to go on from, found none among its checkpoints ---> set "
-                    "overwrite_output_dir: true to start anew, or another output_dir",
-                    config.output_dir));
-  }
-  if (wish == "true" && !newest) {
-    throw CheckpointError(fmt::format(
-        "resume_from_checkpoint: true: {} holds no checkpoint ---> remove the key to start anew", config.output_dir));
-  }
-  if (wish == "false" && newest) {
-    throw ConfigError(
-        fmt::format("resume_from_checkpoint: false, but {} exists ---> set overwrite_output_dir: true, or "
-                    "another output_dir",
-                    newest->string()));
-  }
-  return newest;
-}
-
-/// The run's folder. One that this run made is taken away again when setup fails, since nothing is in it yet.
-class OutputDir {
- public:
-  explicit OutputDir(fs::path path) : path_(std::move(path)) {
-    std::error_code reason;
-    made_ = fs::create_directories(path_, reason);
-    if (!reason && access(path_.c_str(), W_OK | X_OK) != 0) reason = {errno, std::generic_category()};
-    if (reason) {
-      throw ConfigError(fmt::format("output_dir: {}: expected a folder to write to: {} ---> give another path",
-                                    path_.string(), reason.message()));
-    }
-  }
-  ~OutputDir() {
-    std::error_code ignored;
-    if (made_) fs::remove(path_, ignored);  // of a folder: only an empty one
-  }
-  OutputDir(const OutputDir&) = delete;
-  OutputDir& operator=(const OutputDir&) = delete;
-
- private:
-  fs::path path_;
-  bool made_ = false;
-};
-
 /// A run goes on only with the same data, order and batch; other keys may change, and are named.
 void check_resumable(const TrainerState& now, const TrainerState& then, const fs::path& checkpoint) {
   const auto check = [&](const char* what, auto expected, auto found) {
@@ -153,6 +93,9 @@ void resume(TrainingRun& run) {
   run.state.total_steps = fresh.total_steps;
   load_checkpoint(*run.resumed_from, run.model, *run.optimizer);
   run.optimizer->set_num_updates(run.state.num_updates);
+  if (!is_own_checkpoint(*run.resumed_from, run.output_dir)) {
+    run.state.metrics_bytes = run.state.decisions_bytes = run.state.decisions_file = 0;  // another folder's logs
+  }
   spdlog::info("resuming from {}: {} of {} steps done", run.resumed_from->string(), run.state.step,
                run.state.total_steps);
 }
@@ -170,21 +113,46 @@ void describe(const TrainingRun& run) {
                method(c.pruning.token.method, c.pruning.token.keep));
 }
 
+/// A checkpoint that the user named begins a branch, which the run then goes on with by itself.
+void remove_other_branch(const TrainingRun& run) {
+  const std::string wish = run.config().resume_from_checkpoint.value_or("");
+  if (wish.empty() || wish == "true" || !is_own_checkpoint(*run.resumed_from, run.output_dir)) return;
+  for (const fs::path& later : list_checkpoints(run.output_dir, run.state.step)) {
+    if (fs::equivalent(later, *run.resumed_from)) continue;
+    fs::remove_all(later);
+    spdlog::info("removed {}: the run goes on from {}", later.string(), run.resumed_from->string());
+  }
+}
+
+/// Only when nothing can fail any more is anything of an earlier run removed.
+void take_over_folder(const TrainingRun& run) {
+  remove_unfinished_files(run.output_dir);
+  if (run.resumed_from) remove_other_branch(run);
+  const bool starts_logs = !run.resumed_from || !is_own_checkpoint(*run.resumed_from, run.output_dir);
+  if (starts_logs && run.config().overwrite_output_dir) {
+    for (const fs::path& old : list_checkpoints(run.output_dir)) fs::remove_all(old);
+  }
+  run.log->open(run.output_dir / "train.log");
+  write_file_atomic(run.output_dir / "config.yaml", to_yaml(run.config()));
+}
+
 }  // namespace
 
-TrainingRun set_up_training(const LoadedConfig& loaded) {
+TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> log) {
   const TrainConfig& c = loaded.config;
   Pruner pruner = make_pruner(pruner_options(c));  // its faults before anything is read
-  const OutputDir output_dir(c.output_dir);
+  auto folder = std::make_unique<OutputDir>(c);
+  const std::optional<fs::path> checkpoint = find_checkpoint(c);
   const ModelConfig model_config = read_model_config(c.model_name_or_path);
-  std::vector<TokenizedSample> samples = load_logged(c, c.dataset, model_config);
+  std::vector<TokenizedSample> samples = load_logged(loaded, c.dataset, model_config);
   std::vector<TokenizedSample> held_out;
-  if (!c.eval_dataset.empty()) held_out = load_logged(c, c.eval_dataset, model_config);
+  if (!c.eval_dataset.empty()) held_out = load_logged(loaded, c.eval_dataset, model_config);
   if (c.val_size > 0) hold_out(c, samples, held_out);
 
-  const std::optional<fs::path> checkpoint = find_checkpoint(c);
   TrainingRun run{
       .loaded = loaded,
+      .folder = std::move(folder),
+      .log = std::move(log),
       .output_dir = c.output_dir,
       .samples = std::move(samples),
       .eval_samples = std::move(held_out),
@@ -213,16 +181,8 @@ TrainingRun set_up_training(const LoadedConfig& loaded) {
                   .total_steps = run.state.total_steps};
   if (run.resumed_from) resume(run);
   run.sampler = std::make_unique<StepSampler>(plan, run.state.step);
-  if (!c.dry_run) {
-    // Only now, when nothing can fail any more, is anything of an earlier run removed.
-    remove_unfinished_files(run.output_dir);
-    if (!run.resumed_from && c.overwrite_output_dir) {
-      for (const fs::path& old : list_checkpoints(run.output_dir)) fs::remove_all(old);
-    }
-    add_log_file(run.output_dir / "train.log");
-    write_file_atomic(run.output_dir / "config.yaml", to_yaml(c));
-  }
   describe(run);
+  if (!c.dry_run) take_over_folder(run);
   return run;
 }
 

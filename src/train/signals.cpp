@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <ctime>
 
 #include "qtune/base/error.h"
 
@@ -11,11 +12,21 @@ namespace qtune {
 namespace {
 
 volatile std::sig_atomic_t stop_requests = 0;
+timespec first_request;
 struct sigaction old_int, old_term;
 
 void on_signal(int signal) {
-  stop_requests = stop_requests + 1;
-  if (signal == SIGINT && stop_requests > 1) _exit(kExitInterrupted);
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  if (stop_requests > 0) {
+    // A terminal and a launcher may both pass on one Ctrl-C.
+    const long milliseconds =
+        (now.tv_sec - first_request.tv_sec) * 1000 + (now.tv_nsec - first_request.tv_nsec) / 1000000;
+    if (signal == SIGINT && milliseconds >= 1000) _exit(kExitInterrupted);
+    return;
+  }
+  first_request = now;
+  stop_requests = 1;
   // Only async-signal-safe calls here: write(2), no streams.
   constexpr char text[] = "\nstopping after this step; a checkpoint will be saved (Ctrl-C again: stop at once)\n";
   [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, text, sizeof text - 1);

@@ -1,4 +1,5 @@
-// SIGINT and SIGTERM ask the training to stop after the current step. A second SIGINT ends it at once.
+// SIGINT and SIGTERM ask the training to stop after the current step. One more SIGINT, a second or
+// more later, ends it at once.
 #pragma once
 
 namespace qtune {

@@ -1,15 +1,10 @@
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
 
-#include "qtune/base/error.h"
-#include "qtune/base/file.h"
-#include "qtune/base/log.h"
+#include "nonfinite.h"
 #include "qtune/score/score_pass.h"
 #include "run.h"
 
@@ -86,38 +81,8 @@ BackwardSums backward_sum(TrainingRun& run, std::span<const PackedSample> kept) 
   return sums;
 }
 
-bool is_finite(const SampleScores& scores) {
-  const auto finite = [](double value) { return std::isfinite(value); };
-  return std::all_of(scores.nll.begin(), scores.nll.end(), finite) &&
-         std::all_of(scores.entropy.begin(), scores.entropy.end(), finite);
-}
-
-std::string text_of(double value) { return std::isnan(value) ? "nan" : fmt::format("{}", value); }
-
-/// Leaves the evidence in the run's folder, a line a sample, then stops or warns. Weights have not been touched.
-/// mean_nll: of each sample; none where it was not computed.
-void report_nonfinite(const TrainingRun& run, const StepMetrics& metrics, const SamplePointers& samples,
-                      const std::vector<std::optional<double>>& mean_nll) {
-  std::string lines;
-  for (size_t i = 0; i < samples.size(); ++i) {
-    const SampleId& id = samples[i]->id;
-    nlohmann::ordered_json line = {{"step", metrics.step}, {"id", id.name()}, {"place", id.place()}};
-    line["loss"] = mean_nll[i] ? text_of(*mean_nll[i]) : "not computed";
-    lines += line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
-  }
-  const auto path = run.output_dir / fmt::format("nonfinite-step-{}.jsonl", metrics.step);
-  write_file_atomic(path, lines);
-  const std::string message =
-      fmt::format("step {}: expected a finite loss and gradient norm, found {} and {} (its samples: {})", metrics.step,
-                  text_of(metrics.loss), text_of(metrics.grad_norm), path.string());
-  if (run.config().on_nonfinite == "stop") {
-    throw NonFiniteError(message + " ---> lower learning_rate, look at these samples, or set on_nonfinite: skip");
-  }
-  spdlog::warn("{}; the step is skipped", message);
-}
-
 /// A score that is not finite can't be judged: nothing of the step is trained.
-void report_nonfinite_scores(const TrainingRun& run, StepMetrics& m, const SamplePointers& samples,
+void report_nonfinite_scores(TrainingRun& run, StepMetrics& m, const SamplePointers& samples,
                              const std::vector<SampleScores>& scores) {
   std::vector<std::optional<double>> mean_nll;
   for (const SampleScores& s : scores) {
@@ -125,12 +90,12 @@ void report_nonfinite_scores(const TrainingRun& run, StepMetrics& m, const Sampl
     mean_nll.emplace_back(is_finite(s) ? sum / static_cast<double>(s.nll.size()) : std::nan(""));
   }
   m.loss = m.grad_norm = std::nan("");
-  report_nonfinite(run, m, samples, mean_nll);
+  report_nonfinite(run, m, {.samples = samples, .scores = scores, .mean_nll = std::move(mean_nll)});
 }
 
 /// Backward over what the decision keeps, and the update.
-void train_on_kept(TrainingRun& run, const SamplePointers& samples, const PruneDecision& decision, StepMetrics& m,
-                   PhaseClock& clock) {
+void train_on_kept(TrainingRun& run, const SamplePointers& samples, const std::vector<SampleScores>& scores,
+                   const PruneDecision& decision, StepMetrics& m, PhaseClock& clock) {
   const BackwardSums sums = backward_sum(run, kept_samples(samples, decision, run.token_mode));
   m.tokens_trained = sums.num_targets;
   clock.end(m.seconds.train);
@@ -140,6 +105,7 @@ void train_on_kept(TrainingRun& run, const SamplePointers& samples, const PruneD
   m.grad_norm = run.optimizer->gradient_norm() * scale;
   if (std::isfinite(m.loss) && std::isfinite(m.grad_norm)) {
     run.optimizer->update(m.learning_rate, scale * clip_factor(m.grad_norm, run.config().max_grad_norm));
+    run.skipped_in_a_row = 0;
     return;
   }
   std::vector<std::optional<double>> mean_nll(samples.size());
@@ -147,7 +113,8 @@ void train_on_kept(TrainingRun& run, const SamplePointers& samples, const PruneD
   for (size_t i = 0; i < samples.size(); ++i) {
     if (decision.samples[i].kept) mean_nll[i] = *kept_nll++;
   }
-  report_nonfinite(run, m, samples, mean_nll);
+  report_nonfinite(run, m,
+                   {.samples = samples, .scores = scores, .mean_nll = std::move(mean_nll), .decision = &decision});
 }
 
 }  // namespace
@@ -171,7 +138,7 @@ StepResult train_step(TrainingRun& run) {
     m.kept_samples = count_kept(result.decision);
     if (result.decision.thresholds) m.alpha = result.decision.thresholds->alpha;
     clock.end(m.seconds.decide);
-    train_on_kept(run, samples, result.decision, m, clock);
+    train_on_kept(run, samples, scores, result.decision, m, clock);
   } else {
     report_nonfinite_scores(run, m, samples, scores);
   }

@@ -52,7 +52,7 @@ class Resume : public testing::TestWithParam<std::string> {
 };
 
 TEST_P(Resume, KilledAtFiveStepsItEndsWithTheSameBits) {
-  for (const int64_t lines : {1, 6, 11, 17, 23}) {
+  for (const int64_t lines : {4, 6, 11, 17, 23}) {  // the first checkpoint comes after three
     const auto process = start_until(job_, "killed", overrides_, lines);
     process->send(SIGKILL);
     ASSERT_EQ(process->wait().exit_code, 128 + SIGKILL) << "ended before it was killed at " << lines;
@@ -114,6 +114,40 @@ TEST(FinishedRun, StartedAgainChangesNothing) {
     EXPECT_EQ(job.decisions("out"), decisions);
     EXPECT_TRUE(read_file(job / "out/model.safetensors") == model);
   }
+}
+
+/// Stops the run by a signal as soon as `lines` are in metrics.jsonl.
+ProcessResult stop_at(const TrainingJob& job, const std::string& run, const Arguments& overrides, int64_t lines) {
+  const auto process = start_until(job, run, overrides, lines);
+  process->send(SIGTERM);
+  return process->wait();
+}
+
+TEST(StoppedRun, LeavesAnEvaluationThatWasDueToTheResumedOne) {
+  const TrainingJob job;
+  job.write_data(random_samples(70, 11));
+  const Arguments overrides = {"max_steps=6",  "val_size=4",         "eval_strategy=steps",
+                               "eval_steps=1", "eval_on_start=true", "save_strategy=steps"};
+  job.run("whole", overrides);
+  ASSERT_EQ(job.metrics("whole").size(), 13U);
+  const ProcessResult stopped = stop_at(job, "stopped", overrides, 2);
+  EXPECT_EQ(stopped.exit_code, 130) << stopped.err;
+  job.run("stopped", overrides);
+  EXPECT_EQ(comparable(job.metrics("stopped")), comparable(job.metrics("whole")));
+}
+
+TEST(StoppedRun, TakesASecondSignalRightAfterTheFirstForTheSameOne) {
+  const TrainingJob job;
+  job.write_data(random_samples(70, 11));
+  const auto process = start_until(job, "out", {"max_steps=500"}, 2);
+  process->send(SIGINT);
+  process->send(SIGTERM);
+  process->send(SIGINT);
+  const ProcessResult result = process->wait();
+  EXPECT_EQ(result.exit_code, 130) << result.err;
+  EXPECT_EQ(job.files("out", "checkpoint-").size(), 1U) << result.err;
+  const Json state = Json::parse(read_file(job / "out/trainer_state.json"));
+  EXPECT_EQ(state.at("step"), job.metrics("out").back().at("step"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, Resume, testing::Values("float32", "bfloat16"),

@@ -72,8 +72,22 @@ TEST_F(TornCheckpoint, NamedByTheUserItIsAnErrorNamingTheFile) {
 }
 
 TEST_F(TornCheckpoint, ResumingFromANamedOneGivesTheSameBits) {
-  job_.run("other", kSixSteps + Arguments{"resume_from_checkpoint=" + checkpoint(2).string()});
+  const Arguments from_two = kSixSteps + Arguments{"resume_from_checkpoint=" + checkpoint(2).string()};
+  const ProcessResult result = job_.run("other", from_two);
   EXPECT_TRUE(job_.weights("other", 6) == weights_);
+  EXPECT_EQ(job_.metrics("other").size(), 4U) << "its own steps alone";
+  EXPECT_THAT(result.error_lines("warning: "), IsEmpty());
+  expect_one_error(run_process(job_.train("other", from_two)), 2, "resume_from_checkpoint: true to go on with it");
+}
+
+TEST_F(TornCheckpoint, ResumingFromAnEarlierOneReplacesTheLaterOnes) {
+  const Arguments branch = kSixSteps + Arguments{"max_steps=3", "weight_decay=0.2"};
+  const ProcessResult result =
+      job_.run("out", branch + Arguments{"resume_from_checkpoint=" + checkpoint(2).string() + "/"});
+  EXPECT_THAT(result.err, HasSubstr("removed " + checkpoint(6).string()));
+  EXPECT_THAT(job_.files("out", "checkpoint-"), ElementsAre("checkpoint-2", "checkpoint-3"));
+  EXPECT_EQ(job_.metrics("out").size(), 3U);
+  EXPECT_THAT(job_.run("out", branch).err, HasSubstr("resuming from " + checkpoint(3).string()));
 }
 
 TEST_F(TornCheckpoint, OtherDataIsAnErrorAndAnotherKeyAWarning) {
@@ -97,8 +111,19 @@ TEST(UnfinishedFiles, OfAKilledRunAreTakenAwayByTheNextOne) {
   ASSERT_EQ(killed.exit_code, 128 + SIGXFSZ) << killed.err;
   ASSERT_EQ(job.files("out", "model.safetensors.tmp-").size(), 1U);
   std::filesystem::create_directory(job / "out/checkpoint-1.tmp");
-  job.run("out", {"max_steps=2"});
+  job.run("out", {"max_steps=2", "overwrite_output_dir=true"});
   for (const std::string& name : job.files("out")) EXPECT_THAT(name, testing::Not(HasSubstr(".tmp")));
+}
+
+TEST(LastStep, IsSavedUnlessNoCheckpointsAreWanted) {
+  const TrainingJob job;
+  job.write_data(random_samples(20, 3));
+  job.run("steps", {"max_steps=3", "save_strategy=steps", "save_steps=2"});
+  EXPECT_THAT(job.files("steps", "checkpoint-"), ElementsAre("checkpoint-2", "checkpoint-3"));
+  job.run("epoch", {"max_steps=1", "save_strategy=epoch"});
+  EXPECT_THAT(job.files("epoch", "checkpoint-"), ElementsAre("checkpoint-1"));
+  job.run("no", {"max_steps=1"});
+  EXPECT_THAT(job.files("no", "checkpoint-"), IsEmpty());
 }
 
 TEST(SaveTotalLimit, KeepsTheNewestCheckpoints) {
@@ -108,15 +133,14 @@ TEST(SaveTotalLimit, KeepsTheNewestCheckpoints) {
   EXPECT_THAT(job.files("out", "checkpoint-"), ElementsAre("checkpoint-10", "checkpoint-11", "checkpoint-9"));
 }
 
-TEST(SaveTotalLimit, NeverRemovesWhatWasJustSavedInFavourOfLaterOnes) {
+TEST(SaveTotalLimit, HoldsWhereARunGoesOnFromAnEarlierOne) {
   const TrainingJob job;
   job.write_data(random_samples(20, 3));
   const Arguments steps = {"max_steps=6", "save_strategy=steps", "save_steps=2"};
   job.run("out", steps);
-  const std::string weights = job.weights("out", 4);
   job.run("out", steps + Arguments{"max_steps=4", "save_total_limit=1",
                                    "resume_from_checkpoint=" + (job / "out/checkpoint-2").string()});
-  EXPECT_THAT(job.files("out", "checkpoint-"), ElementsAre("checkpoint-4", "checkpoint-6"));
+  EXPECT_THAT(job.files("out", "checkpoint-"), ElementsAre("checkpoint-4"));
 }
 
 TEST(SaveOnlyModel, InterruptedItSavesAllTheSame) {
@@ -128,7 +152,7 @@ TEST(SaveOnlyModel, InterruptedItSavesAllTheSame) {
   process.send(SIGTERM);
   const ProcessResult stopped = process.wait();
   EXPECT_EQ(stopped.exit_code, 130);
-  EXPECT_THAT(stopped.err, HasSubstr("with resume_from_checkpoint=true to go on"));
+  EXPECT_THAT(stopped.err, HasSubstr("with resume_from_checkpoint=" + (job / "out/checkpoint-").string()));
   const ProcessResult result =
       job.run("out", run + Arguments{"overwrite_output_dir=true", "resume_from_checkpoint=true"});
   EXPECT_THAT(result.err, HasSubstr("resuming from"));

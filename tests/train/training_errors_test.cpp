@@ -17,6 +17,9 @@ using testing::Not;
 
 const Arguments kTwoSteps = {"max_steps=2"};
 
+/// After one step with this, no weight is finite.
+const Arguments kWild = {"learning_rate=1e39", "lr_scheduler_type=constant"};
+
 class TrainingError : public testing::Test {
  protected:
   TrainingError() { job_.write_data(random_samples(20, 3)); }
@@ -119,7 +122,7 @@ TEST_F(TrainingError, ModelThatDoesNotFitOnTheDiskIsNotHalfWritten) {
     EXPECT_THAT(name, Not(HasSubstr("safetensors")));
     EXPECT_NE(name, "config.json");
   }
-  job_.run("out", kTwoSteps);
+  job_.run("out", kTwoSteps + Arguments{"overwrite_output_dir=true"});
 }
 
 TEST_F(TrainingError, CheckpointThatDoesNotFitIsNotHalfWrittenAndTheRunGoesOn) {
@@ -148,17 +151,33 @@ TEST_F(TrainingError, FullDiskSaysSo) {
 }
 
 TEST_F(TrainingError, LossThatIsNotFiniteStopsBeforeTheUpdateAndNamesTheSamples) {
-  const Arguments wild = {"max_steps=5", "learning_rate=1e39", "lr_scheduler_type=constant", "save_strategy=steps",
-                          "save_steps=1"};
-  const ProcessResult result = run_process(job_.train("out", wild));
+  const ProcessResult result = run_process(job_.train("out", kWild + Arguments{"max_steps=5"}));
   expect_one_error(result, 6, "step 2: expected a finite loss and gradient norm, found ");
   const auto named = read_json_lines(job_ / "out/nonfinite-step-2.jsonl");
   EXPECT_EQ(named.size(), 8U) << "samples of a step";
   EXPECT_EQ(named.at(0).at("id").get<std::string>()[0], 'r');
   EXPECT_THAT(named.at(0).at("place"), HasSubstr("data.jsonl:"));
+  EXPECT_EQ(named.at(0).at("kept"), true);
   EXPECT_EQ(job_.metrics("out").size(), 1U);
-  EXPECT_THAT(job_.files("out", "checkpoint-"), testing::ElementsAre("checkpoint-1"));
   EXPECT_THAT(job_.files("out"), Not(Contains("model.safetensors")));
+  EXPECT_THAT(read_file(job_ / "out/train.log"), HasSubstr("error: step 2: expected a finite loss"));
+}
+
+TEST_F(TrainingError, WeightsThatAreNotFiniteAreNotSaved) {
+  expect_one_error(run_process(job_.train("last", kWild + Arguments{"max_steps=1"})), 6,
+                   "step 1: expected finite weights to save, found model.");
+  expect_one_error(
+      run_process(job_.train("out", kWild + Arguments{"max_steps=5", "save_strategy=steps", "save_steps=1"})), 6,
+      "step 1: expected finite weights to save, found model.");
+  EXPECT_THAT(job_.files("out", "checkpoint-"), IsEmpty());
+  EXPECT_THAT(job_.files("last"), Not(Contains("model.safetensors")));
+}
+
+TEST_F(TrainingError, SkippingEndsAfterThreeStepsInARow) {
+  const Arguments skip = kWild + Arguments{"max_steps=9", "on_nonfinite=skip"};
+  const ProcessResult result = run_process(job_.train("out", skip));
+  expect_one_error(result, 6, "step 4: expected a finite loss");
+  EXPECT_EQ(result.error_lines("warning: step ").size(), 2U) << result.err;
 }
 
 TEST_F(TrainingError, ScoreThatIsNotFiniteIsTreatedLikeALossThatIsNot) {
@@ -173,9 +192,28 @@ TEST_F(TrainingError, ScoreThatIsNotFiniteIsTreatedLikeALossThatIsNot) {
   const auto named = read_json_lines(job_ / "out/nonfinite-step-1.jsonl");
   ASSERT_EQ(named.size(), 8U);
   EXPECT_EQ(named[0].at("loss"), "nan");
+  EXPECT_EQ(named[0].at("ppl"), "nan");
 
-  const ProcessResult skipped = job_.run("skipped", broken + Arguments{"on_nonfinite=skip"});
-  EXPECT_EQ(skipped.error_lines("warning: step ").size(), 2U) << skipped.err;
+  const ProcessResult skipped = run_process(job_.train("skipped", broken + Arguments{"on_nonfinite=skip"}));
+  expect_one_error(skipped, 6, "no step trained anything");
+  EXPECT_EQ(skipped.error_lines("warning: step ").size(), 1U) << skipped.err;
+  EXPECT_THAT(job_.files("skipped"), Not(Contains("model.safetensors")));
+}
+
+TEST_F(TrainingError, OutputDirThatTheModelLiesInTheWayOfIsRefused) {
+  const fs::path model = copy_model();
+  const std::string weights = read_file(model / "model.safetensors");
+  const Arguments in_place = {"model_name_or_path=" + model.string(), "overwrite_output_dir=true"};
+  expect_one_error(run_process(job_.train("model", kTwoSteps + in_place)), 2, "output_dir: ");
+  expect_one_error(run_process(job_.train("sub/../model/", kTwoSteps + in_place)), 2, "give another output_dir");
+  EXPECT_TRUE(read_file(model / "model.safetensors") == weights);
+  EXPECT_THAT(job_.files("model"), testing::SizeIs(3));
+
+  job_.run("out", {"max_steps=1", "save_strategy=steps"});
+  const std::string checkpoint = (job_ / "out/checkpoint-1").string();
+  expect_one_error(run_process(job_.train("out", {"model_name_or_path=" + checkpoint, "overwrite_output_dir=true"})), 2,
+                   "lies among its checkpoints");
+  EXPECT_TRUE(fs::exists(checkpoint + "/manifest.json"));
 }
 
 }  // namespace

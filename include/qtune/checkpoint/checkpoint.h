@@ -48,12 +48,15 @@ std::filesystem::path save_checkpoint(const std::filesystem::path& output_dir, M
 /// nullopt when it is whole. Reads every byte.
 std::optional<std::string> fault_of_checkpoint(const std::filesystem::path& checkpoint);
 
-/// The checkpoint-N folders in output_dir, most steps first, whole or not.
-std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& output_dir);
+/// The checkpoint-N folders in output_dir with more than `after_step` steps, most first, whole or not.
+std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& output_dir, int64_t after_step = -1);
 
 /// The whole, resumable checkpoint with the most steps in output_dir; others are passed over, each with a warning.
 /// nullopt: none.
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& output_dir);
+
+/// Writes folder/trainer_state.json. Throws: Error naming the file and the reason.
+void write_trainer_state(const std::filesystem::path& folder, const TrainerState& state);
 
 /// Reads trainer_state.json alone. Throws: CheckpointError naming the file and key.
 TrainerState read_trainer_state(const std::filesystem::path& checkpoint);
@@ -63,7 +66,7 @@ TrainerState read_trainer_state(const std::filesystem::path& checkpoint);
 void load_checkpoint(const std::filesystem::path& checkpoint, Model& model, Optimizer& optimizer);
 
 /// Removes the oldest checkpoints until `keep` with at most `last_step` steps are left. Later ones, which a run that
-/// was resumed from an earlier checkpoint finds, are not touched.
+/// had to pass over them finds, are not touched.
 void remove_old_checkpoints(const std::filesystem::path& output_dir, int64_t keep, int64_t last_step);
 
 /// Removes what a killed run left half-written: checkpoint-N.tmp folders and temporary files beside them.

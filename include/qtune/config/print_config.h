@@ -1,7 +1,6 @@
-// A configuration written out: for eyes, for a run's folder, for the docs page, as a hash.
+// A configuration written out: for eyes, for a run's folder, for the docs page.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -20,9 +19,6 @@ std::string config_key_list();
 
 /// docs/config.md.
 std::string config_markdown();
-
-/// Hash of all values that change the trained weights (KeyEffect::kTraining).
-uint64_t config_hash(const TrainConfig& config);
 
 /// Names of the keys that change the trained weights and differ between both.
 std::vector<std::string> differing_training_keys(const TrainConfig& a, const TrainConfig& b);

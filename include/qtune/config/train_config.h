@@ -15,6 +15,7 @@
 namespace qtune {
 
 inline constexpr int64_t kMaxBatchSamples = 1 << 20;  // keeps products of batch sizes far from overflow
+inline constexpr int64_t kMaxSteps = 1'000'000'000'000;
 
 /// Names of a data file's own columns; null: the usual names of the file's form.
 struct ColumnsConfig {
@@ -228,7 +229,7 @@ struct TrainConfig {
     v("mix_strategy", mix_strategy, one_of({"concat", "interleave_under", "interleave_over"}),
       "How several datasets become one.");
     v("interleave_probs", interleave_probs, between(0, 1), "Share of each dataset when interleaving.");
-    v("val_size", val_size, at_least(0),
+    v("val_size", val_size, between(0, 1e12),
       "Samples held out from the training data for evaluation: a share below 1, or a count.");
     v("on_bad_data", on_bad_data, one_of({"error", "skip"}), "A line that can't be read stops the run, or is skipped.");
   }
@@ -245,9 +246,9 @@ struct TrainConfig {
               "inverse_sqrt", "cosine_with_min_lr", "warmup_stable_decay", "reduce_lr_on_plateau"}),
       "Course of the learning rate.");
     v("warmup_ratio", warmup_ratio, between(0, 1), "Share of all steps in which the learning rate rises from 0.");
-    v("warmup_steps", warmup_steps, at_least(0), "The same as a count; wins over warmup_ratio unless 0.");
-    v("num_train_epochs", num_train_epochs, at_least(0), "Passes over the data; need not be whole.");
-    v("max_steps", max_steps, at_least(-1), "Optimizer steps; wins over num_train_epochs if above 0.");
+    v("warmup_steps", warmup_steps, between(0, kMaxSteps), "The same as a count; wins over warmup_ratio unless 0.");
+    v("num_train_epochs", num_train_epochs, between(0, 1e6), "Passes over the data; need not be whole.");
+    v("max_steps", max_steps, between(-1, kMaxSteps), "Optimizer steps; wins over num_train_epochs if above 0.");
     v("optim", optim, one_of({"adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw"}),
       "Optimizer. All four names mean qtune's AdamW.");
     v("weight_decay", weight_decay, at_least(0), "Decoupled weight decay; none on norms and biases.");
@@ -278,14 +279,14 @@ struct TrainConfig {
   template <class V>
   void output_keys(V& v) {
     v("output_dir", output_dir, any_value(), "Folder of the run. Required.");
-    v("overwrite_output_dir", overwrite_output_dir, any_value(), "Start anew although output_dir holds checkpoints.");
+    v("overwrite_output_dir", overwrite_output_dir, any_value(), "Start anew although output_dir holds a run.");
     v("resume_from_checkpoint", resume_from_checkpoint, any_value(),
-      "A checkpoint's folder; `true`: the newest in output_dir; `false`: none. null: the newest if there is one, "
-      "unless overwrite_output_dir.");
+      "A checkpoint's folder; `true`: the newest in output_dir; `false`: none, and an error if there is one, unless "
+      "overwrite_output_dir. null: the newest if there is one, unless overwrite_output_dir.");
     v("logging_steps", logging_steps, at_least(1), "Steps between lines on the console. `metrics.jsonl` has them all.");
     v("report_to", report_to, any_value(), "Trackers; accepted with a note. `metrics.jsonl` has every step.");
     v("save_strategy", save_strategy, one_of({"no", "steps", "epoch"}),
-      "When checkpoints are written. The final model always is.");
+      "When checkpoints are written; one follows the last step too, unless `no`. The final model always is.");
     v("save_steps", save_steps, at_least(1), "Steps between checkpoints.");
     v("save_total_limit", save_total_limit, at_least(1), "Newest checkpoints that are kept. null: all.");
     v("save_only_model", save_only_model, any_value(), "Checkpoints without optimizer state, which can't be resumed.");

@@ -25,14 +25,14 @@ class LineLog {
 
   /// Opens the log at `start`: everything behind it is removed (start {}: everything).
   /// Where less than that is left, or `start` is inside a line, it goes on behind the last whole line before, with a
-  /// warning. Throws: Error naming the path and the system's reason.
+  /// warning. Throws: CheckpointError naming the path and the system's reason.
   explicit LineLog(std::filesystem::path path, LogPosition start = {}, int64_t max_part_bytes = kOnePart);
   ~LineLog();
   LineLog(const LineLog&) = delete;
   LineLog& operator=(const LineLog&) = delete;
 
   /// Appends `lines`, each with its newline; they are in the file on return. A block is never split over two parts.
-  /// Throws: Error naming the path and the reason (disk full, ...).
+  /// Throws: CheckpointError naming the path and the reason (disk full, ...).
   void write(std::string_view lines);
 
   /// Makes everything written survive a power cut, and says where it ends. Call it for each checkpoint.

@@ -67,6 +67,8 @@ class ProgressBar {
   /// A step is done.
   void update(const StepMetrics& metrics);
 
+  const ProgressState& state() const { return state_; }
+
   /// A part of a step, or an evaluation, begins: "score", "train", "eval". Plain lines do not show it.
   void show_phase(std::string_view phase);
 

@@ -56,7 +56,7 @@ struct EvalMetrics {
   int64_t step = 0;  // updates done before it
   double epoch = 0;
   double eval_loss = 0;         // nats a token: mean over the trainable tokens
-  double eval_loss_stderr = 0;  // its standard error, samples being independent
+  double eval_loss_stderr = 0;  // its standard error, samples being independent; NaN: one sample
   int64_t eval_samples = 0;
   int64_t eval_tokens = 0;  // trainable tokens
   double eval_seconds = 0;

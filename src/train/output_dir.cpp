@@ -1,0 +1,142 @@
+#include "output_dir.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include "qtune/base/error.h"
+#include "qtune/checkpoint/checkpoint.h"
+
+namespace qtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// One form for all paths to the same place; what does not exist is taken as it is written.
+fs::path place_of(const fs::path& path) {
+  std::error_code failed;
+  const fs::path place = fs::weakly_canonical(fs::absolute(path), failed);
+  const fs::path result = failed ? path.lexically_normal() : place;
+  return result.has_filename() ? result : result.parent_path();
+}
+
+/// The run writes the trained model to output_dir, and writes and removes checkpoint-N in it.
+void check_not_in_the_way(const TrainConfig& config) {
+  const fs::path output = place_of(config.output_dir), model = place_of(config.model_name_or_path);
+  if (output == model) {
+    throw ConfigError(
+        fmt::format("output_dir: {}: this is model_name_or_path, which the trained model would replace ---> give "
+                    "another output_dir",
+                    config.output_dir));
+  }
+  const fs::path inside = model.lexically_relative(output);
+  if (!inside.empty() && inside.begin()->string().starts_with("checkpoint-")) {
+    throw ConfigError(
+        fmt::format("output_dir: {}: model_name_or_path ({}) lies among its checkpoints, which this run would remove "
+                    "or replace ---> give another output_dir",
+                    config.output_dir, config.model_name_or_path));
+  }
+  const std::string& checkpoint = config.resume_from_checkpoint.value_or("");
+  if (!checkpoint.empty() && output == place_of(checkpoint)) {
+    throw ConfigError(
+        fmt::format("output_dir: {}: this is resume_from_checkpoint, which the trained model would replace ---> give "
+                    "another output_dir",
+                    config.output_dir));
+  }
+}
+
+bool holds_run(const fs::path& folder) {
+  std::error_code failed;
+  const auto metrics_bytes = fs::file_size(folder / "metrics.jsonl", failed);
+  return (!failed && metrics_bytes > 0) || fs::exists(folder / "model.safetensors") ||
+         !list_checkpoints(folder).empty();
+}
+
+[[noreturn]] void refuse(const TrainConfig& config, const std::string& way) {
+  throw ConfigError(
+      fmt::format("output_dir: {} already holds a run ---> {}overwrite_output_dir: true to start anew, "
+                  "or another output_dir",
+                  config.output_dir, way));
+}
+
+fs::path named_checkpoint(const TrainConfig& config, const fs::path& checkpoint) {
+  if (!fs::is_directory(checkpoint)) {
+    throw CheckpointError(fmt::format("resume_from_checkpoint: {}: no such folder", checkpoint.string()));
+  }
+  if (const auto fault = fault_of_checkpoint(checkpoint)) {
+    throw CheckpointError(
+        fmt::format("{}: can't be resumed from: {} ---> name an earlier checkpoint, or resume_from_checkpoint: true "
+                    "for the newest whole one",
+                    checkpoint.string(), *fault));
+  }
+  const bool starts_logs = !is_own_checkpoint(checkpoint, config.output_dir);
+  if (starts_logs && !config.overwrite_output_dir && holds_run(config.output_dir)) {
+    refuse(config, "resume_from_checkpoint: true to go on with it, ");
+  }
+  return checkpoint;
+}
+
+}  // namespace
+
+OutputDir::OutputDir(const TrainConfig& config) : path_(config.output_dir) {
+  check_not_in_the_way(config);
+  std::error_code reason;
+  made_ = fs::create_directories(path_, reason);
+  if (!reason && access(path_.c_str(), W_OK | X_OK) != 0) reason = {errno, std::generic_category()};
+  if (reason) {
+    throw ConfigError(fmt::format("output_dir: {}: expected a folder to write to: {} ---> give another path",
+                                  path_.string(), reason.message()));
+  }
+  lock();
+}
+
+OutputDir::~OutputDir() {
+  std::error_code ignored;
+  if (made_) fs::remove(path_, ignored);  // of a folder: only an empty one
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void OutputDir::lock() {
+  // The folder itself is locked: no file is left behind, and the kernel lets go of it however the run ends.
+  fd_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd_ < 0 || ::flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;  // else: no locks there
+  ::close(fd_);
+  throw ConfigError(fmt::format(
+      "output_dir: {}: in use by another run ---> wait for its end, or give another output_dir", path_.string()));
+}
+
+bool is_own_checkpoint(const fs::path& checkpoint, const fs::path& output_dir) {
+  return place_of(checkpoint).parent_path() == place_of(output_dir);
+}
+
+std::optional<fs::path> find_checkpoint(const TrainConfig& config) {
+  const std::string wish = config.resume_from_checkpoint.value_or("");
+  if (!wish.empty() && wish != "true" && wish != "false") return named_checkpoint(config, wish);
+  if (config.overwrite_output_dir && wish != "true") return std::nullopt;
+  auto newest = newest_checkpoint(config.output_dir);
+  if (!newest && !list_checkpoints(config.output_dir).empty()) {
+    // Starting anew here would throw away what a user can perhaps still save.
+    throw CheckpointError(
+        fmt::format("{}: expected a whole checkpoint to go on from, found none among its checkpoints ---> set "
+                    "overwrite_output_dir: true to start anew, or another output_dir",
+                    config.output_dir));
+  }
+  if (wish == "true" && !newest) {
+    throw CheckpointError(fmt::format(
+        "resume_from_checkpoint: true: {} holds no checkpoint ---> remove the key to start anew", config.output_dir));
+  }
+  if (wish == "false" && newest) {
+    throw ConfigError(
+        fmt::format("resume_from_checkpoint: false, but {} exists ---> set overwrite_output_dir: true, or "
+                    "another output_dir",
+                    newest->string()));
+  }
+  if (!newest && holds_run(config.output_dir)) refuse(config, "");
+  return newest;
+}
+
+}  // namespace qtune
