@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "qtune/base/error.h"
 
@@ -34,6 +35,22 @@ class FileDescriptor {
   int fd_;
 };
 
+/// Pipes, devices, folders: what a rename would put a file in the place of.
+bool is_special_file(const std::filesystem::path& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode);
+}
+
+/// The path that a chain of links leads to, whether there is a file or not.
+std::filesystem::path end_of_links(std::filesystem::path path) {
+  constexpr int kMostLinks = 40;  // as many as Linux follows
+  std::error_code ignored;
+  for (int i = 0; i < kMostLinks && std::filesystem::is_symlink(path, ignored); ++i) {
+    path = path.parent_path() / std::filesystem::read_symlink(path, ignored);  // an absolute one replaces the parent
+  }
+  return path;
+}
+
 }  // namespace
 
 std::string read_file(const std::filesystem::path& path) {
@@ -57,6 +74,12 @@ void write_file_atomic(const std::filesystem::path& path, std::string_view conte
 
 AtomicFileWriter::AtomicFileWriter(std::filesystem::path target) : target_(std::move(target)) {
   static std::atomic<int> serial{0};
+  if (is_special_file(target_)) {
+    fd_ = ::open(target_.c_str(), O_WRONLY | O_CLOEXEC);
+    if (fd_ < 0) fail(target_, "open");
+    return;
+  }
+  target_ = end_of_links(target_);
   temporary_ = target_;
   temporary_ += fmt::format(".tmp-{}-{}", ::getpid(), serial++);
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -66,7 +89,7 @@ AtomicFileWriter::AtomicFileWriter(std::filesystem::path target) : target_(std::
 AtomicFileWriter::~AtomicFileWriter() {
   if (fd_ < 0) return;
   ::close(fd_);
-  ::unlink(temporary_.c_str());
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
 void AtomicFileWriter::write(const void* data, size_t num_bytes) {
@@ -81,6 +104,10 @@ void AtomicFileWriter::write(const void* data, size_t num_bytes) {
 }
 
 void AtomicFileWriter::commit() {
+  if (temporary_.empty()) {
+    if (::close(std::exchange(fd_, -1)) != 0) fail(target_, "write");
+    return;
+  }
   if (::fsync(fd_) != 0) fail(target_, "sync");
   if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail(target_, "rename");
   ::close(fd_);

@@ -1,7 +1,10 @@
 #include "qtune/base/file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <csignal>
 
@@ -39,6 +42,51 @@ TEST(WriteFileAtomic, FailedWriteKeepsTheOldFileAndNamesTheReason) {
   EXPECT_NE(message.find("a.txt: cannot write: File too large"), std::string::npos) << message;
   EXPECT_EQ(read_file(dir / "a.txt"), "old");
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir.path()), {}), 1);
+}
+
+TEST(WriteFileAtomic, LinkStaysAndTheFileItLeadsToIsReplaced) {
+  const TempDir dir;
+  std::filesystem::create_directory(dir / "data");
+  write_file_atomic(dir / "data/a.txt", "old");
+  std::filesystem::create_symlink("data/a.txt", dir / "near");
+  std::filesystem::create_symlink(dir / "near", dir / "far");
+  write_file_atomic(dir / "far", "new");
+  EXPECT_TRUE(std::filesystem::is_symlink(dir / "far"));
+  EXPECT_TRUE(std::filesystem::is_symlink(dir / "near"));
+  EXPECT_FALSE(std::filesystem::is_symlink(dir / "data/a.txt"));
+  EXPECT_EQ(read_file(dir / "data/a.txt"), "new");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir / "data"), {}), 1);
+}
+
+TEST(WriteFileAtomic, LinkToNothingMakesTheFileItNames) {
+  const TempDir dir;
+  std::filesystem::create_symlink("later.txt", dir / "link");
+  write_file_atomic(dir / "link", "new");
+  EXPECT_TRUE(std::filesystem::is_symlink(dir / "link"));
+  EXPECT_EQ(read_file(dir / "later.txt"), "new");
+}
+
+TEST(WriteFileAtomic, PipeIsWrittenAndStaysAPipe) {
+  const TempDir dir;
+  const std::filesystem::path pipe = dir / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  std::filesystem::create_symlink("pipe", dir / "link");
+  // Opened for both, so that nobody waits for the other end.
+  const int both = ::open(pipe.c_str(), O_RDWR);
+  ASSERT_GE(both, 0);
+  write_file_atomic(pipe, "one ");
+  write_file_atomic(dir / "link", "two");
+  { AtomicFileWriter(pipe).write("..."); }  // not committed
+  char received[32];
+  EXPECT_EQ(std::string(received, static_cast<size_t>(::read(both, received, sizeof received))), "one two...");
+  ::close(both);
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir.path()), {}), 2);
+}
+
+TEST(WriteFileAtomic, FolderIsRefusedAtOnce) {
+  const TempDir dir;
+  EXPECT_THROW(AtomicFileWriter(dir.path()), Error);
 }
 
 TEST(MappedFile, EmptyFileMapsToEmptySpan) {

@@ -20,8 +20,11 @@ void write_file_atomic(const std::filesystem::path& path, std::string_view conte
 
 /// Sequential writer with the same promise: the target appears, whole and synced, only at commit().
 /// Not committed (an exception passed by): the half-written file is removed.
+/// A target that is a link stays one: the file it leads to is replaced. A target that is no regular file (a pipe, a
+/// device, /dev/stdout on either) is written directly, as the bytes come.
 class AtomicFileWriter {
  public:
+  /// Throws: Error naming the path and the reason.
   explicit AtomicFileWriter(std::filesystem::path target);
   ~AtomicFileWriter();
   AtomicFileWriter(const AtomicFileWriter&) = delete;
@@ -33,7 +36,7 @@ class AtomicFileWriter {
   void commit();
 
  private:
-  std::filesystem::path target_, temporary_;
+  std::filesystem::path target_, temporary_;  // temporary_ empty: the target is written directly
   int fd_ = -1;
 };
 
