@@ -58,7 +58,10 @@ SampleId sample_id(const DatasetSpec& spec, const JsonRecord& record) {
   SampleId id{.file = spec.file, .line = record.line, .record = ""};
   const json* own = find(record.value, "id");
   if (own != nullptr && own->is_string()) id.record = own->get<std::string>();
-  if (own != nullptr && own->is_number()) id.record = own->dump();
+  if (own != nullptr && own->is_number()) {
+    id.record = own->dump();
+    id.is_number = true;
+  }
   return id;
 }
 

@@ -145,6 +145,7 @@ PruneDecision Pruner::decide(std::span<const SampleScores> scores, uint64_t step
   for (size_t i = 0; i < scores.size(); ++i) {
     const SampleVerdict& verdict = selection.verdicts[i];
     decision.samples.push_back({.id = scores[i].id,
+                                .id_is_number = scores[i].id_is_number,
                                 .perplexity = summaries[i].perplexity,
                                 .entropy = summaries[i].entropy,
                                 .quadrant = verdict.quadrant,

@@ -26,8 +26,13 @@ class LineReader {
     const auto it = line_.find("id");
     if (it == line_.end() || it->is_null()) return place_;
     if (it->is_string()) return it->get<std::string>();
-    if (it->is_number_integer()) return it->dump();
-    fail("id", "a string or an integer", it->type_name());
+    if (it->is_number()) return it->dump();
+    fail("id", "a string or a number", it->type_name());
+  }
+
+  bool id_is_number() const {
+    const auto it = line_.find("id");
+    return it != line_.end() && it->is_number();
   }
 
   const Json& required_array(const char* key) const {
@@ -129,6 +134,7 @@ SampleScores parse_line(const std::string& text, const std::string& place) {
                                 line.type_name()));
   const LineReader reader(line, place);
   SampleScores scores{.id = reader.id(),
+                      .id_is_number = reader.id_is_number(),
                       .nll = reader.nats("nll"),
                       .entropy = reader.nats("entropy"),
                       .positions = {},
@@ -146,6 +152,10 @@ SampleScores parse_line(const std::string& text, const std::string& place) {
   scores.span = reader.integers("span", length);
   scores.end_of_turn = reader.flags("end_of_turn", length);
   return scores;
+}
+
+nlohmann::ordered_json id_json(const std::string& id, bool is_number) {
+  return is_number ? nlohmann::ordered_json::parse(id) : nlohmann::ordered_json(id);
 }
 
 nlohmann::ordered_json number_or_null(double value) {
@@ -180,7 +190,7 @@ ScoresFile read_scores(const std::filesystem::path& path) {
 
 std::string scores_line(const SampleScores& scores) {
   nlohmann::ordered_json line;
-  line["id"] = scores.id;
+  line["id"] = id_json(scores.id, scores.id_is_number);
   line["nll"] = scores.nll;
   line["entropy"] = scores.entropy;
   line["positions"] = scores.positions;
@@ -195,7 +205,7 @@ std::string scores_line(const SampleScores& scores) {
 
 nlohmann::ordered_json to_json(const SampleDecision& decision) {
   nlohmann::ordered_json line;
-  line["id"] = decision.id;
+  line["id"] = id_json(decision.id, decision.id_is_number);
   line["ppl"] = number_or_null(decision.perplexity);
   line["entropy"] = number_or_null(decision.entropy);
   line["quadrant"] = quadrant_name(decision.quadrant);

@@ -8,7 +8,7 @@
 namespace qtune {
 
 SampleScores unscored(const TokenizedSample& sample) {
-  SampleScores s{.id = sample.id.name()};
+  SampleScores s{.id = sample.id.name(), .id_is_number = sample.id.is_number};
   s.positions = trainable_positions(sample);
   s.span = runs_of_positions(s.positions);
   s.end_of_turn.reserve(s.positions.size());

@@ -123,6 +123,7 @@ std::string sample_json_line(const TokenizedSample& sample, const DecodeIds& dec
   }
   nlohmann::ordered_json line;
   line["id"] = sample.id.name();
+  if (sample.id.is_number) line["id"] = nlohmann::ordered_json::parse(sample.id.record);
   line["text"] = nullptr;
   if (decode) line["text"] = decode(sample.input_ids);
   line["input_ids"] = sample.input_ids;

@@ -143,6 +143,8 @@ TEST(RecordForms, ARecordsOwnIdIsKeptWhetherTextOrNumber) {
   const auto records = read_all({.file = file});
   EXPECT_EQ(id_of(records[0]).name(), "gsm/7");
   EXPECT_EQ(id_of(records[1]).name(), "42");
+  EXPECT_FALSE(id_of(records[0]).is_number);
+  EXPECT_TRUE(id_of(records[1]).is_number);
   EXPECT_EQ(id_of(records[2]).name(), file + ":3");
 }
 

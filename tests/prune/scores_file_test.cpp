@@ -64,6 +64,19 @@ TEST(ScoresFile, EmptyArraysAreSkippedByName) {
   EXPECT_TRUE(file.samples[0].span.empty());
 }
 
+TEST(ScoresFile, IdIsWrittenAsItWasRead) {
+  for (const std::string id : {"12", "\"12\"", "-3", "0.5", "18446744073709551615", "\"\""}) {
+    const ScoresFile file = read_text("{\"id\":" + id + ",\"nll\":[1],\"entropy\":[0]}");
+    ASSERT_EQ(file.samples.size(), 1u);
+    EXPECT_TRUE(scores_line(file.samples[0]).starts_with("{\"id\":" + id + ","));
+  }
+}
+
+TEST(DecisionJson, NumberIdStaysANumberAndTextStaysText) {
+  EXPECT_EQ(to_json(SampleDecision{.id = "7", .id_is_number = true}).at("id"), nlohmann::json(7));
+  EXPECT_EQ(to_json(SampleDecision{.id = "7"}).at("id"), nlohmann::json("7"));
+}
+
 TEST(ScoresFile, IntegerIdsAndBitsAreUnderstood) {
   const ScoresFile file = read_text(R"({"id":12,"nll":[1,2],"entropy":[0,1],"span":null,"end_of_turn":[0,1]})");
   EXPECT_EQ(file.samples[0].id, "12");
@@ -87,7 +100,7 @@ TEST(ScoresFile, BadLinesAreRefusedWithTheirPlace) {
       {R"({"nll":[1],"entropy":[1],"span":[0.5]})", "span[0]: expected an integer of 32 bits"},
       {R"({"nll":[1],"entropy":[1],"span":[18446744073709551615]})", "span[0]: expected an integer of 32 bits"},
       {R"({"nll":[1],"entropy":[1],"end_of_turn":[2]})", "end_of_turn[0]: expected true or false"},
-      {R"({"id":[1],"nll":[1],"entropy":[1]})", "id: expected a string or an integer"},
+      {R"({"id":[1],"nll":[1],"entropy":[1]})", "id: expected a string or a number"},
       {R"([1])", "expected a JSON object, found array"},
       {R"({"nll":[1],)", "broken JSON"},
       {std::string(200000, '['), "broken JSON"},

@@ -10,9 +10,10 @@ namespace qtune {
 
 /// Where a sample comes from; travels with it to the last log line (DESIGN: any sample's fate can be told).
 struct SampleId {
-  std::string file;    // path as given
-  int64_t line = 0;    // 1-based line of a .jsonl file; 1-based index of the record in a .json array
-  std::string record;  // the record's own "id", may be empty
+  std::string file;        // path as given
+  int64_t line = 0;        // 1-based line of a .jsonl file; 1-based index of the record in a .json array
+  std::string record;      // the record's own "id" as text, may be empty
+  bool is_number = false;  // that id was a JSON number
 
   /// The record's own id, else "file:line".
   std::string name() const { return record.empty() ? file + ":" + std::to_string(line) : record; }

@@ -12,6 +12,7 @@ namespace qtune {
 /// length. A sample that was not scored, because no method needs scores, has empty nll and entropy and a full span.
 struct SampleScores {
   std::string id;
+  bool id_is_number = false;         // it was a JSON number, and is written as one
   std::vector<double> nll;           // nats: -ln p(token | before)
   std::vector<double> entropy;       // nats: of the prediction over the whole vocabulary, >= 0
   std::vector<int32_t> positions;    // index of the predicted token in the sample; may be empty (a scores file without)
@@ -36,6 +37,7 @@ const char* quadrant_name(Quadrant quadrant);
 /// One sample's fate.
 struct SampleDecision {
   std::string id;
+  bool id_is_number = false;
   double perplexity = 0;  // exp of the mean nll (capped at e^80); NaN: not scored
   double entropy = 0;     // mean entropy, nats; NaN: not scored
   Quadrant quadrant = Quadrant::kMiddle;
