@@ -49,6 +49,7 @@ bool comes_along(const fs::directory_entry& entry) {
   constexpr std::array<std::string_view, 5> kExtensions = {".json", ".model", ".txt", ".jinja", ".md"};
   const std::string name = entry.path().filename().string(), extension = entry.path().extension().string();
   if (!entry.is_regular_file() || name == "config.json" || name.ends_with(".index.json")) return false;
+  if (name == "manifest.json" || name == "trainer_state.json") return false;  // a training checkpoint's own
   return name == "LICENSE" || std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
 }
 

@@ -211,6 +211,16 @@ TEST(ConvertFolder, ShardsJoinToTheSameFile) {
   EXPECT_FALSE(std::filesystem::exists(dir / "joined/expected.safetensors"));
 }
 
+TEST(ConvertFolder, FilesOfATrainingCheckpointStayBehind) {
+  const TempDir dir;
+  std::filesystem::copy(kModels / "llama_untied", dir / "checkpoint-4");
+  const std::vector<std::string> own = {"manifest.json", "trainer_state.json", "optimizer.safetensors", "config.yaml"};
+  for (const std::string& name : own) write_file_atomic(dir / "checkpoint-4" / name, "{}");
+  convert_to_hf(dir / "checkpoint-4", dir / "out");
+  for (const std::string& name : own) EXPECT_FALSE(std::filesystem::exists(dir / "out" / name)) << name;
+  EXPECT_TRUE(std::filesystem::exists(dir / "out/generation_config.json"));
+}
+
 TEST(ConvertFolder, AnotherDtypeIsWrittenIntoWeightsAndConfig) {
   const TempDir dir;
   convert_to_hf(kModels / "llama_untied", dir / "out", {.dtype = Dtype::kBF16});
