@@ -1,9 +1,4 @@
 // qtune config: every key, a configuration's effective values and their origins, or the docs page.
-#include <fmt/format.h>
-
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -14,6 +9,7 @@
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
 #include "qtune/config/print_config.h"
+#include "streams.h"
 
 namespace qtune {
 namespace {
@@ -25,9 +21,8 @@ struct ConfigOptions {
 };
 
 void print(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    throw Error(fmt::format("standard output: cannot write: {} ---> check where it goes", std::strerror(errno)));
-  }
+  write_output(text);
+  flush_output();
 }
 
 int run_config(const ConfigOptions& options) {
@@ -42,7 +37,7 @@ int run_config(const ConfigOptions& options) {
   std::optional<std::filesystem::path> file;
   if (!options.config.empty()) file = options.config;
   const LoadedConfig loaded = load_train_config(file, options.overrides);
-  for (const std::string& note : loaded.notes) spdlog::info("{}", note);
+  for (const std::string& note : loaded.notes) spdlog::info("note: {}", note);
   print(to_yaml_with_origins(loaded));
   return kExitOk;
 }

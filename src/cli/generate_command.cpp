@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <iostream>
 #include <iterator>
 #include <memory>
@@ -11,8 +10,10 @@
 #include "dtype_option.h"
 #include "qtune/base/error.h"
 #include "qtune/eval/generate.h"
+#include "qtune/model/model_config.h"
 #include "qtune/text/chat_template.h"
 #include "qtune/text/tokenizer.h"
+#include "streams.h"
 
 namespace qtune {
 namespace {
@@ -38,15 +39,14 @@ class TextStream {
 
   void finish() {
     print(tokenizer_.decode(ids_));
-    std::fputc('\n', stdout);
-    std::fflush(stdout);
+    write_output("\n");
+    flush_output();
   }
 
  private:
   void print(const std::string& text) {
-    std::fwrite(text.data() + std::min(printed_, text.size()), 1, text.size() - std::min(printed_, text.size()),
-                stdout);
-    std::fflush(stdout);
+    write_output(std::string_view(text).substr(std::min(printed_, text.size())));
+    flush_output();
     printed_ = text.size();
   }
 
@@ -69,9 +69,16 @@ int run_generate(const GenerateArguments& arguments) {
   const auto tokenizer = Tokenizer::load_tokenizer(arguments.model);
   const std::vector<int32_t> prompt = tokenizer->encode(prompt_text(arguments));
   if (prompt.empty()) throw ConfigError("generate: expected a prompt (--prompt, or on the standard input), found none");
+  const ModelConfig config = read_model_config(arguments.model);
+  check_fits_model(*tokenizer, config.vocab_size, arguments.model);
+  if (static_cast<int64_t>(prompt.size()) >= config.max_positions) {
+    throw ConfigError(fmt::format(
+        "generate: expected a prompt of fewer tokens than the model's {} positions, found {} ---> shorten the prompt",
+        config.max_positions, prompt.size()));
+  }
   Model model = Model::load(arguments.model, {.compute_dtype = parse_compute_dtype(arguments.dtype)});
   GenerateOptions options = arguments.options;
-  options.stop_ids = model.config().eos_ids;
+  options.stop_ids = config.eos_ids;
   TextStream stream(*tokenizer);
   generate(model, prompt, options, [&](int32_t id) {
     // A stop token ends the answer; it is not part of its text.
@@ -89,10 +96,12 @@ void add_generate_command(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("generate", "Answer a prompt; greedy unless --temperature is given");
   command->add_option("--model", a->model, "Model folder")->required();
   command->add_option("--prompt", a->prompt, "The user's message; without it, the standard input is read");
-  command->add_option("--system", a->system, "System message");
-  command->add_option("--template", a->template_name,
-                      "Chat template by LLaMA-Factory's name; default: the model's own");
-  command->add_flag("--raw", a->raw, "The prompt is plain text to continue: no chat template");
+  auto* system = command->add_option("--system", a->system, "System message");
+  auto* chat_template = command->add_option("--template", a->template_name,
+                                            "Chat template by LLaMA-Factory's name; default: the model's own");
+  command->add_flag("--raw", a->raw, "The prompt is plain text to continue: no chat template")
+      ->excludes(system)
+      ->excludes(chat_template);
   command->add_option("--max-new-tokens", a->options.max_new_tokens)->check(CLI::PositiveNumber)->capture_default_str();
   command->add_option("--temperature", a->options.temperature, "0: greedy")
       ->check(CLI::NonNegativeNumber)

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,11 +11,11 @@
 #include "inspect.h"
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
-#include "qtune/config/load_config.h"
 #include "qtune/model/model_config.h"
 #include "qtune/text/load_samples.h"
 #include "qtune/text/sample_view.h"
 #include "qtune/train/config_options.h"
+#include "streams.h"
 
 namespace qtune {
 namespace {
@@ -58,23 +57,17 @@ DecodeIds decoder_for(const LoadedSamples& loaded, const std::string& model_fold
   return [tokenizer](std::span<const int32_t> ids) { return tokenizer->decode(ids); };
 }
 
-void write_line(const std::string& line) {
-  if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size()) {
-    throw Error("stdout: expected to write the samples, but it can't be written");
-  }
-}
-
 void show_sample(const TokenizedSample& sample, const DecodeIds& decode, MarkStyle style) {
   const size_t num_trained = trainable_positions(sample).size();
-  write_line(fmt::format("--- {}: {} tokens, {} trained\n", sample.id.name(), sample.num_tokens(), num_trained));
-  write_line(marked_text(sample, decode ? decode : ids_as_text, style) + "\n\n");
+  write_output(fmt::format("--- {}: {} tokens, {} trained\n", sample.id.name(), sample.num_tokens(), num_trained));
+  write_output(marked_text(sample, decode ? decode : ids_as_text, style) + "\n\n");
 }
 
 void show_statistics(const LoadedSamples& loaded, const TrainConfig& config) {
   std::vector<int64_t> lengths;
   for (const TokenizedSample& sample : loaded.samples) lengths.push_back(sample.num_tokens());
-  write_line("tokens of a sample, number of samples\n" + length_histogram(lengths) + "\n");
-  const auto line = [](const char* name, int64_t count) { write_line(fmt::format("{:<24} {}\n", name, count)); };
+  write_output("tokens of a sample, number of samples\n" + length_histogram(lengths) + "\n");
+  const auto line = [](const char* name, int64_t count) { write_output(fmt::format("{:<24} {}\n", name, count)); };
   line("samples", static_cast<int64_t>(loaded.samples.size()));
   line("tokens", loaded.num_tokens());
   line("trained tokens", loaded.num_trainable_tokens());
@@ -86,31 +79,41 @@ void show_statistics(const LoadedSamples& loaded, const TrainConfig& config) {
 }
 
 int inspect_data(const InspectArguments& arguments) {
-  const LoadedConfig config = load_train_config(arguments.config, arguments.positional);
-  const LoadedSamples loaded = load_for_inspection(config.config);
-  const DecodeIds decode = decoder_for(loaded, config.config.model_name_or_path);
+  const TrainConfig config = load_noted_config(arguments.config, arguments.positional);
+  const LoadedSamples loaded = load_for_inspection(config);
+  const DecodeIds decode = decoder_for(loaded, config.model_name_or_path);
   const auto size = static_cast<int64_t>(loaded.samples.size());
   const int64_t wanted = arguments.num_shown >= 0 ? arguments.num_shown : arguments.json ? size : kDefaultShown;
   const auto shown = std::span(loaded.samples).first(static_cast<size_t>(std::min(size, wanted)));
   if (arguments.json) {
-    for (const TokenizedSample& sample : shown) write_line(sample_json_line(sample, decode) + "\n");
+    for (const TokenizedSample& sample : shown) write_output(sample_json_line(sample, decode) + "\n");
   } else {
     const MarkStyle style = isatty(STDOUT_FILENO) ? MarkStyle::kColour : MarkStyle::kBrackets;
     for (const TokenizedSample& sample : shown) show_sample(sample, decode, style);
-    show_statistics(loaded, config.config);
+    show_statistics(loaded, config);
   }
-  if (std::fflush(stdout) != 0) throw Error("stdout: expected to write the samples, but it can't be written");
   return kExitOk;
 }
 
-int run_inspect(const InspectArguments& arguments) {
-  if (!arguments.model.empty()) return inspect_model(arguments.model);
+int show(const InspectArguments& arguments) {
+  if (!arguments.model.empty()) {
+    if (arguments.positional.empty()) return inspect_model(arguments.model);
+    throw ConfigError(
+        fmt::format("inspect: expected nothing besides --model, found \"{}\" ---> see qtune inspect --help",
+                    arguments.positional[0]));
+  }
   if (!arguments.config.empty()) return inspect_data(arguments);
   if (arguments.positional.size() != 1) {
     throw ConfigError(
         "inspect: expected --config FILE, --model FOLDER or a run's folder ---> see qtune inspect --help");
   }
   return inspect_run(arguments.positional[0], arguments.step);
+}
+
+int run_inspect(const InspectArguments& arguments) {
+  const int exit_code = show(arguments);
+  flush_output();
+  return exit_code;
 }
 
 }  // namespace
@@ -120,14 +123,16 @@ void add_inspect_command(CLI::App& app, Action& action) {
       "inspect", "Show a config's samples (--config), a model's facts (--model), or a run (RUN [--step N])");
   const auto a = std::make_shared<InspectArguments>();
   auto* config = command->add_option("--config", a->config, "Configuration file (YAML) whose dataset is shown");
-  command->add_option("--model", a->model, "Model folder: sizes, and the memory that training takes")->excludes(config);
+  auto* model = command->add_option("--model", a->model, "Model folder: sizes, and the memory that training takes");
+  model->excludes(config);
   command->add_option("-n", a->num_shown, "Samples shown (3; with --json all)")
       ->check(CLI::NonNegativeNumber)
       ->needs(config);
   command->add_flag("--json", a->json, "A line a sample: {\"id\", \"text\", \"input_ids\", \"labels\"}")->needs(config);
   command->add_option("--step", a->step, "Step of a run whose samples' fates are shown")
       ->check(CLI::PositiveNumber)
-      ->excludes(config);
+      ->excludes(config)
+      ->excludes(model);
   command->add_option("RUN|key=value", a->positional, "A run's folder; with --config, keys in place of the file's");
   command->callback([a, &action] { action = [a] { return run_inspect(*a); }; });
 }

@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -9,6 +11,7 @@
 #include "inspect.h"
 #include "qtune/base/error.h"
 #include "qtune/checkpoint/checkpoint.h"
+#include "streams.h"
 
 namespace qtune {
 namespace {
@@ -16,79 +19,166 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-/// Calls f(object) for every line of a file of JSON lines; a torn last line (the run was killed) is passed over.
+[[noreturn]] void fail_at(const std::string& place, const std::string& expected) {
+  throw DataError(
+      fmt::format("{}: expected {}, found a damaged line ---> take the line out to see the others", place, expected));
+}
+
+/// One line of a run's log: every key that is asked for must be there.
+class LogLine {
+ public:
+  LogLine(json object, std::string place) : object_(std::move(object)), place_(std::move(place)) {}
+
+  bool has(const char* key) const { return object_.contains(key); }
+
+  /// NaN for null, the log's form of numbers that are not finite.
+  double number(const char* key) const {
+    const json& value = at(key, "a number", [](const json& v) { return v.is_number() || v.is_null(); });
+    return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+  }
+
+  int64_t count(const char* key) const {
+    constexpr double kMostExact = 0x1p53;
+    const double value = number(key);
+    if (!(value >= 0 && value <= kMostExact)) fail_at(place_, fmt::format("a count under \"{}\"", key));
+    return static_cast<int64_t>(value);
+  }
+
+  std::string id() const {
+    const json& value = at("id", "a string or a number", [](const json& v) { return v.is_string() || v.is_number(); });
+    return value.is_string() ? value.get<std::string>() : value.dump();
+  }
+
+  std::string text(const char* key) const {
+    return at(key, "a string", [](const json& v) { return v.is_string(); }).get<std::string>();
+  }
+
+  bool flag(const char* key) const {
+    return at(key, "true or false", [](const json& v) { return v.is_boolean(); }).get<bool>();
+  }
+
+  size_t length(const char* key) const {
+    return at(key, "an array", [](const json& v) { return v.is_array(); }).size();
+  }
+
+  /// Of the object under `key`.
+  double sum_of_numbers(const char* key) const {
+    double sum = 0;
+    for (const json& value : at(key, "an object", [](const json& v) { return v.is_object(); })) {
+      if (value.is_number()) sum += value.get<double>();
+    }
+    return sum;
+  }
+
+ private:
+  template <class Fits>
+  const json& at(const char* key, const char* expected, const Fits& fits) const {
+    const auto it = object_.find(key);
+    if (it == object_.end() || !fits(*it)) fail_at(place_, fmt::format("{} under \"{}\"", expected, key));
+    return *it;
+  }
+
+  json object_;
+  std::string place_;
+};
+
+/// Calls f(LogLine) for every line of a log. A torn last line, without its end, is passed over: the run was killed.
 template <class F>
 void for_each_line(const fs::path& path, const F& f) {
   std::ifstream in(path);
-  std::string line;
-  while (std::getline(in, line)) {
-    const json object = json::parse(line, nullptr, false);
-    if (object.is_object()) f(object);
+  std::string text;
+  for (int64_t number = 1; std::getline(in, text); ++number) {
+    json object = json::parse(text, nullptr, /*allow_exceptions=*/false);
+    const std::string place = fmt::format("{}:{}", path.string(), number);
+    if (object.is_object()) {
+      f(LogLine(std::move(object), place));
+    } else if (!in.eof()) {
+      fail_at(place, "a JSON object");
+    }
   }
 }
 
-std::string number(const json& value, const char* format) {
-  return value.is_number() ? fmt::format(fmt::runtime(format), value.get<double>()) : "-";
+std::string shown(double value, const char* format) {
+  return std::isnan(value) ? "-" : fmt::format(fmt::runtime(format), value);
 }
+
+/// What the lines of metrics.jsonl come to.
+struct RunState {
+  struct Loss {
+    int64_t step = 0;
+    double value = 0;
+  };
+  std::optional<Loss> first_loss, first_eval;
+  Loss last_loss, last_eval;
+  double epoch = 0, seconds = 0;
+  int64_t tokens_seen = 0, tokens_trained = 0;
+
+  void add(const LogLine& line) {
+    if (line.has("eval_loss")) {
+      last_eval = {.step = line.count("step"), .value = line.number("eval_loss")};
+      if (!first_eval) first_eval = last_eval;
+      return;
+    }
+    last_loss = {.step = line.count("step"), .value = line.number("loss")};
+    if (!first_loss) first_loss = last_loss;
+    epoch = line.number("epoch");
+    seconds += line.sum_of_numbers("seconds");
+    tokens_seen += line.count("tokens_seen");
+    tokens_trained += line.count("tokens_trained");
+  }
+};
 
 void show_state(const fs::path& folder) {
-  json first_step, last_step, first_eval, last_eval;
-  int64_t seen = 0, trained = 0;
-  double seconds = 0;
-  for_each_line(folder / "metrics.jsonl", [&](const json& line) {
-    json& first = line.contains("eval_loss") ? first_eval : first_step;
-    json& last = line.contains("eval_loss") ? last_eval : last_step;
-    if (first.is_null()) first = line;
-    last = line;
-    if (line.contains("eval_loss")) return;
-    seen += line.value("tokens_seen", int64_t{0});
-    trained += line.value("tokens_trained", int64_t{0});
-    for (const auto& [phase, value] : line["seconds"].items()) seconds += value.is_number() ? value.get<double>() : 0;
-  });
-  if (last_step.is_null()) {
-    fmt::print("no step done yet\n");
+  RunState s;
+  for_each_line(folder / "metrics.jsonl", [&](const LogLine& line) { s.add(line); });
+  std::string text;
+  if (!s.first_loss) {
+    text += "no step done yet\n";
   } else {
-    fmt::print("steps            {} (epoch {})\n", last_step["step"].dump(), number(last_step["epoch"], "{:.2f}"));
-    fmt::print("loss             {} in the first step, {} in the last\n", number(first_step["loss"], "{:.4f}"),
-               number(last_step["loss"], "{:.4f}"));
-    fmt::print("tokens           {} seen, {} trained, {:.0f} seen a second\n", seen, trained,
-               seconds > 0 ? static_cast<double>(seen) / seconds : 0.0);
+    text += fmt::format("steps            {} (epoch {})\n", s.last_loss.step, shown(s.epoch, "{:.2f}"));
+    text += fmt::format("loss             {} in the first step, {} in the last\n", shown(s.first_loss->value, "{:.4f}"),
+                        shown(s.last_loss.value, "{:.4f}"));
+    text += fmt::format("tokens           {} seen, {} trained, {:.0f} seen a second\n", s.tokens_seen, s.tokens_trained,
+                        s.seconds > 0 ? static_cast<double>(s.tokens_seen) / s.seconds : 0.0);
   }
-  if (!last_eval.is_null()) {
-    fmt::print("held-out loss    {} at step {}, {} at step {}\n", number(first_eval["eval_loss"], "{:.4f}"),
-               first_eval["step"].dump(), number(last_eval["eval_loss"], "{:.4f}"), last_eval["step"].dump());
+  if (s.first_eval) {
+    text += fmt::format("held-out loss    {} at step {}, {} at step {}\n", shown(s.first_eval->value, "{:.4f}"),
+                        s.first_eval->step, shown(s.last_eval.value, "{:.4f}"), s.last_eval.step);
   }
   const auto checkpoint = newest_checkpoint(folder);
-  fmt::print("checkpoint       {}\n", checkpoint ? checkpoint->string() : "none");
-  fmt::print("final model      {}\n", fs::exists(folder / "model.safetensors") ? "written" : "not yet");
+  text += fmt::format("checkpoint       {}\n", checkpoint ? checkpoint->string() : "none");
+  text += fmt::format("final model      {}\n", fs::exists(folder / "model.safetensors") ? "written" : "not yet");
+  write_output(text);
+}
+
+std::string fate_of(const LogLine& line) {
+  if (!line.flag("kept")) return "dropped";
+  return fmt::format("{} tokens kept{}", line.length("kept_tokens"), line.flag("supplement") ? ", a supplement" : "");
 }
 
 /// decisions.jsonl, decisions.1.jsonl, ...: the samples of one step lie together in one of them.
 int64_t show_fates(const fs::path& folder, int64_t step) {
-  int64_t shown = 0;
+  int64_t num_shown = 0;
   fs::path path = folder / "decisions.jsonl";
-  for (int part = 1; fs::exists(path); path = folder / fmt::format("decisions.{}.jsonl", part++)) {
-    for_each_line(path, [&](const json& line) {
-      if (line.value("step", int64_t{-1}) != step) return;
-      if (shown++ == 0) fmt::print("{:<32} {:>10} {:>8} {:>4}  {}\n", "sample", "ppl", "entropy", "quad", "fate");
-      std::string fate = "dropped";
-      if (line.value("kept", false)) {
-        fate = fmt::format("{} tokens kept{}", line["kept_tokens"].size(),
-                           line.value("supplement", false) ? ", a supplement" : "");
+  for (int part = 1; num_shown == 0 && fs::exists(path); path = folder / fmt::format("decisions.{}.jsonl", part++)) {
+    for_each_line(path, [&](const LogLine& line) {
+      if (line.count("step") != step) return;
+      if (num_shown++ == 0) {
+        write_output(fmt::format("{:<32} {:>10} {:>8} {:>4}  {}\n", "sample", "ppl", "entropy", "quad", "fate"));
       }
-      fmt::print("{:<32} {:>10} {:>8} {:>4}  {}\n", line.value("id", ""), number(line["ppl"], "{:.3f}"),
-                 number(line["entropy"], "{:.3f}"), line.value("quadrant", ""), fate);
+      write_output(fmt::format("{:<32} {:>10} {:>8} {:>4}  {}\n", line.id(), shown(line.number("ppl"), "{:.3f}"),
+                               shown(line.number("entropy"), "{:.3f}"), line.text("quadrant"), fate_of(line)));
     });
-    if (shown > 0) break;
   }
-  return shown;
+  return num_shown;
 }
 
 }  // namespace
 
 int inspect_run(const std::string& folder, int64_t step) {
   if (!fs::exists(fs::path(folder) / "metrics.jsonl")) {
-    throw ConfigError(fmt::format("{}: expected the output_dir of a run, found no metrics.jsonl in it", folder));
+    throw ConfigError(
+        fmt::format("{}: expected the output_dir of a run, found no metrics.jsonl in it ---> check the path", folder));
   }
   if (step < 1) {
     show_state(folder);

@@ -1,4 +1,8 @@
 // qtune score: the score pass alone, one line a sample.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <limits>
 #include <memory>
 
 #include "commands.h"
@@ -6,29 +10,45 @@
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
 #include "qtune/base/log.h"
-#include "qtune/config/load_config.h"
+#include "qtune/model/model_config.h"
 #include "qtune/prune/scores_file.h"
 #include "qtune/score/score_pass.h"
 #include "qtune/train/config_options.h"
+#include "streams.h"
 
 namespace qtune {
 namespace {
 
 struct ScoreArguments {
   std::string model, data, config, out, template_name, dtype = "float32";
+  std::vector<std::string> overrides;  // key=value, with --config
   int64_t batch_size = 8;
 };
 
-/// With --config the samples are those of a training run; with --data the file alone decides, with default keys.
+/// With --config the samples are those of a training run; with --data the file alone decides, with default keys and
+/// nothing cut away.
 TrainConfig data_config(const ScoreArguments& a) {
-  std::vector<std::string> overrides = {"model_name_or_path=" + a.model};
-  if (!a.config.empty()) return load_train_config(a.config, overrides).config;
+  if (!a.config.empty()) {
+    std::vector<std::string> overrides = a.overrides;
+    overrides.push_back("model_name_or_path=" + a.model);
+    return load_noted_config(a.config, overrides);
+  }
   TrainConfig config;
   config.model_name_or_path = a.model;
   config.dataset = {a.data};
   if (!a.template_name.empty()) config.template_name = a.template_name;
-  config.cutoff_len = read_model_config(a.model).max_positions;
+  config.cutoff_len = std::numeric_limits<int32_t>::max();
   return config;
+}
+
+void check_finite(const SampleScores& scores) {
+  for (size_t k = 0; k < scores.nll.size(); ++k) {
+    if (std::isfinite(scores.nll[k]) && std::isfinite(scores.entropy[k])) continue;
+    throw NonFiniteError(
+        fmt::format("{}: expected finite scores, found nll {} and entropy {} at token {} ---> the model's weights are "
+                    "broken, or too large for this --dtype",
+                    scores.id, scores.nll[k], scores.entropy[k], scores.positions[k]));
+  }
 }
 
 int run_score(const ScoreArguments& a) {
@@ -36,16 +56,20 @@ int run_score(const ScoreArguments& a) {
   const ModelConfig model_config = read_model_config(a.model);
   LoadSamplesOptions options = sample_options(config, config.dataset, model_config);
   options.untrained = UntrainedSamples::kKeep;
+  if (a.config.empty()) options.max_positions = 0;  // there is no cutoff_len to warn about
+  AtomicFileWriter out = open_named_file("--out", a.out);
   const LoadedSamples loaded = load_samples(options);
   const std::vector<TokenizedSample>& samples = loaded.samples;
   Model model = Model::load(a.model, {.compute_dtype = parse_compute_dtype(a.dtype)});
-  AtomicFileWriter out(a.out);
   for (size_t first = 0; first < samples.size(); first += static_cast<size_t>(a.batch_size)) {
     std::vector<const TokenizedSample*> group;
     for (size_t i = first; i < std::min(samples.size(), first + static_cast<size_t>(a.batch_size)); ++i) {
       group.push_back(&samples[i]);
     }
-    for (const SampleScores& scores : score_pass(model, group, a.batch_size)) out.write(scores_line(scores) + "\n");
+    for (const SampleScores& scores : score_pass(model, group, a.batch_size)) {
+      check_finite(scores);
+      out.write(scores_line(scores) + "\n");
+    }
   }
   out.commit();
   spdlog::info("{}: scored {}", a.out, loaded.summary());
@@ -62,8 +86,9 @@ void add_score_command(CLI::App& app, Action& action) {
   auto* config = command->add_option("--config", a->config, "Training config whose dataset is scored");
   data->excludes(config);
   command->add_option("--out", a->out, "File to write")->required();
-  command->add_option("--template", a->template_name,
-                      "Chat template by LLaMA-Factory's name; default: the model's own");
+  command->add_option("--template", a->template_name, "Chat template by LLaMA-Factory's name; default: the model's own")
+      ->excludes(config);
+  command->add_option("overrides", a->overrides, "With --config: key=value, in place of the file's")->needs(config);
   command->add_option("--batch-size", a->batch_size, "Samples computed at a time")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -3,19 +3,16 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "commands.h"
 #include "qtune/base/error.h"
-#include "qtune/base/file.h"
 #include "qtune/base/log.h"
 #include "qtune/prune/pruner.h"
 #include "qtune/prune/scores_file.h"
+#include "streams.h"
 
 namespace qtune {
 namespace {
@@ -29,11 +26,6 @@ struct SelectOptions {
 
 std::string line_of(const nlohmann::ordered_json& json) {
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
-}
-
-void print(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    throw Error(fmt::format("standard output: cannot write: {} ---> check where it goes", std::strerror(errno)));
 }
 
 void note_skipped(const std::string& scores, const std::vector<std::string>& skipped) {
@@ -55,15 +47,13 @@ int run_select(SelectOptions options) {
                     ": expected at least one sample with a trained token, found none ---> check the file");
 
   const PruneDecision decision = pruner.decide(file.samples, 0);
-  if (!options.thresholds.empty()) write_file_atomic(options.thresholds, line_of(to_json(decision.thresholds.value())));
-  std::string block;
-  for (const SampleDecision& sample : decision.samples) {
-    block += line_of(to_json(sample));
-    if (block.size() < (1 << 20)) continue;
-    print(block);
-    block.clear();
+  if (!options.thresholds.empty()) {
+    AtomicFileWriter thresholds = open_named_file("--thresholds", options.thresholds);
+    thresholds.write(line_of(to_json(decision.thresholds.value())));
+    thresholds.commit();
   }
-  print(block);
+  for (const SampleDecision& sample : decision.samples) write_output(line_of(to_json(sample)));
+  flush_output();
   return kExitOk;
 }
 

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <charconv>
-#include <cstdio>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -12,11 +11,10 @@
 #include "commands.h"
 #include "qtune/base/error.h"
 #include "qtune/text/tokenizer.h"
+#include "streams.h"
 
 namespace qtune {
 namespace {
-
-constexpr size_t kOutputBlock = size_t{1} << 16;
 
 struct TokenizeFlags {
   std::string model;
@@ -93,12 +91,6 @@ void append_encoded(const Tokenizer& tokenizer, const TokenizeFlags& flags, cons
   if (flags.json) out += ']';
 }
 
-void write_out(std::string& out) {
-  if (std::fwrite(out.data(), 1, out.size(), stdout) != out.size())
-    throw Error("stdout: expected to write the result, but it can't be written");
-  out.clear();
-}
-
 int run_tokenize(const TokenizeFlags& flags) {
   const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::load_tokenizer(flags.model);
   std::ios::sync_with_stdio(false);
@@ -107,14 +99,13 @@ int run_tokenize(const TokenizeFlags& flags) {
     try {
       (flags.decode ? append_decoded : append_encoded)(*tokenizer, flags, line, out);
     } catch (const DataError& e) {
-      write_out(out);
       throw DataError(fmt::format("stdin:{}: {}", number, e.what()));
     }
     out += '\n';
-    if (out.size() >= kOutputBlock) write_out(out);
+    write_output(out);
+    out.clear();
   }
-  write_out(out);
-  if (std::fflush(stdout) != 0) throw Error("stdout: expected to write the result, but it can't be written");
+  flush_output();
   return kExitOk;
 }
 

@@ -1,5 +1,6 @@
 #include "qtune/eval/generate.h"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -55,6 +56,12 @@ std::vector<int32_t> generate(Model& model, const std::vector<int32_t>& prompt_i
   std::vector<int32_t> generated, next = prompt_ids;
   while (static_cast<int64_t>(generated.size()) < room) {
     const at::Tensor logits = model.next_token_logits(next, cache);
+    if (!at::isfinite(logits).all().item<bool>()) {
+      throw NonFiniteError(
+          fmt::format("generate: expected finite logits, found others behind token {} ---> the model's weights are "
+                      "broken, or too large for this --dtype",
+                      prompt + static_cast<int64_t>(generated.size())));
+    }
     const float* values = logits.data_ptr<float>();
     const int32_t id = choose_token({values, values + logits.numel()}, options, rng.next_unit());
     generated.push_back(id);

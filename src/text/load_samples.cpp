@@ -65,6 +65,7 @@ class SampleLoader {
         if (more) records.push_back(std::move(*record));
       }
       prepare_tools(records);
+      note_idle_options(records);
       for (Outcome& outcome : tokenize_all(records)) take(outcome, spec);
     }
     const int64_t num_bad_here = loaded_.num_bad - num_bad_before;
@@ -77,12 +78,20 @@ class SampleLoader {
     if (tools_.tokenizer || std::none_of(records.begin(), records.end(), is_conversation)) return;
     tools_.tokenizer = Tokenizer::load_tokenizer(options_.model_folder);
     tools_.chat_template = make_chat_template(options_.template_name, options_.model_folder);
-    const int64_t size = tools_.tokenizer->vocab_size();
-    if (options_.vocab_size > 0 && size > options_.vocab_size) {
-      throw CheckpointError(
-          fmt::format("{}: expected a tokenizer of at most {} tokens (the model's vocab_size), found {} "
-                      "---> put in the model's own tokenizer",
-                      options_.model_folder.string(), options_.vocab_size, size));
+    if (options_.vocab_size > 0) check_fits_model(*tools_.tokenizer, options_.vocab_size, options_.model_folder);
+  }
+
+  void note_idle_options(const std::vector<Record>& records) {
+    const TokenizeOptions& tokenize = options_.tokenize;
+    const bool given = tokenize.prompt != PromptTraining::kNone || tokenize.history != HistoryTraining::kAll;
+    if (!given || noted_idle_options_) return;
+    for (const Record& record : records) {
+      if (!std::holds_alternative<PreTokenized>(record)) continue;
+      spdlog::info(
+          "note: {}: pre-tokenized records keep their labels; train_on_prompt and mask_history don't change them",
+          id_of(record).place());
+      noted_idle_options_ = true;
+      return;
     }
   }
 
@@ -195,6 +204,7 @@ class SampleLoader {
   LoadedSamples loaded_;
   std::string first_untrained_;
   int64_t num_skips_shown_ = 0;
+  bool noted_idle_options_ = false;
 };
 
 }  // namespace

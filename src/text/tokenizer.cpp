@@ -228,4 +228,12 @@ std::unique_ptr<Tokenizer> Tokenizer::load_tokenizer(const std::filesystem::path
   }
 }
 
+void check_fits_model(const Tokenizer& tokenizer, int64_t model_vocab_size, const std::filesystem::path& model_folder) {
+  if (tokenizer.vocab_size() <= model_vocab_size) return;
+  throw CheckpointError(
+      fmt::format("{}: expected a tokenizer of at most {} tokens (the model's vocab_size), found {} ---> put in the "
+                  "model's own tokenizer",
+                  model_folder.string(), model_vocab_size, tokenizer.vocab_size()));
+}
+
 }  // namespace qtune

@@ -34,6 +34,15 @@ TEST(CommandLine, HelpAndVersionGoToStdout) {
   }
 }
 
+TEST(CommandLine, HelpOfEveryCommandGoesToStdout) {
+  for (const char* command : {"train", "score", "select", "inspect", "generate", "convert", "tokenize", "config"}) {
+    const ProcessResult result = run_process({command, "--help"});
+    EXPECT_EQ(result.exit_code, 0) << command;
+    EXPECT_NE(result.out.find("--help"), std::string::npos) << command;
+    EXPECT_EQ(result.err, "");
+  }
+}
+
 /// A fixture's model with a tokenizer that has a token for each byte.
 class GenerateCommand : public testing::Test {
  protected:
@@ -93,7 +102,18 @@ TEST_F(GenerateCommand, ErrorsAreOneLine) {
   const std::string folder = model_.path().string();
   expect_one_error(run_process({"generate", "--model", folder, "--raw"}), 2, "expected a prompt");
   expect_one_error(run_process({"generate", "--model", folder, "--prompt", "x", "--template", "none"}), 2, "none");
-  fs::remove(model_ / "tokenizer.json");
+  for (const char* option : {"--system", "--template"}) {
+    expect_one_error(run_process({"generate", "--model", folder, "--prompt", "x", "--raw", option, "chatml"}), 2,
+                     option);
+  }
+  // A token a byte: 512 of them fill the fixture's positions.
+  expect_one_error(run_process({"generate", "--model", folder, "--raw", "--prompt", std::string(512, 'x')}), 2,
+                   "the model's 512 positions, found 512");
+  const fs::path tokenizer = model_ / "tokenizer.json";
+  fs::copy_file(kData / "tokenizers/smollm2/tokenizer.json", tokenizer, fs::copy_options::overwrite_existing);
+  expect_one_error(run_process({"generate", "--model", folder, "--raw", "--prompt", "x"}), 4,
+                   "expected a tokenizer of at most 331 tokens (the model's vocab_size), found 2000");
+  fs::remove(tokenizer);
   expect_one_error(run_process({"generate", "--model", folder, "--prompt", "x"}), 4, "tokenizer");
 }
 

@@ -63,7 +63,7 @@ TEST_F(InspectCommand, JsonHasALineForEverySample) {
   int num_lines = 0;
   for (std::string line; std::getline(lines, line); ++num_lines) {
     const Json sample = Json::parse(line);
-    EXPECT_EQ(sample.at("id"), std::to_string(num_lines));
+    EXPECT_EQ(sample.at("id"), num_lines);
     EXPECT_THAT(sample.at("text").get<std::string>(), HasSubstr("assistant\nc<|im_end|>"));
     const auto& ids = sample.at("input_ids");
     const auto& labels = sample.at("labels");
@@ -110,6 +110,89 @@ TEST_F(InspectCommand, ABadLineExitsWithItsPlaceInOneLine) {
   EXPECT_EQ(output.exit_code, kExitData);
   EXPECT_THAT(output.err, AllOf(HasSubstr("d.jsonl:2: expected key \"completion\""), HasSubstr("--->")));
   EXPECT_EQ(output.out, "");
+}
+
+TEST_F(InspectCommand, OptionsOfAnotherViewAreUsageErrors) {
+  const std::string model = folder_.path().string(), config = (folder_ / "c.yaml").string();
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"inspect", "--model", model, "--step", "3"},
+        {"inspect", "--model", model, "run"},
+        {"inspect", "--model", model, "--json"},
+        {"inspect", "--model", model, "--config", config},
+        {"inspect", "--config", config, "--step", "3"},
+        {"inspect", "run", "run2"},
+        {"inspect", "run", "-n", "2"}}) {
+    const CommandOutput output = run_qtune(arguments);
+    EXPECT_EQ(output.exit_code, kExitUsage) << testing::PrintToString(arguments);
+    EXPECT_EQ(output.out, "");
+    EXPECT_EQ(std::count(output.err.begin(), output.err.end(), '\n'), 1) << output.err;
+  }
+}
+
+TEST_F(InspectCommand, TrainOptionsThatPreTokenizedDataIgnoresAreNoted) {
+  const std::string data = "{\"input_ids\":[7,8,9]}\n{\"input_ids\":[7,8,9]}\n";
+  EXPECT_THAT(inspect(data, {"train_on_prompt=true"}).err, HasSubstr("d.jsonl:1: pre-tokenized records keep"));
+  EXPECT_THAT(inspect(data, {"mask_history=true"}).err, HasSubstr("d.jsonl:1: pre-tokenized records keep"));
+  EXPECT_THAT(inspect(data).err, Not(HasSubstr("pre-tokenized records keep")));
+  EXPECT_THAT(inspect(kSample, {"mask_history=true"}).err, Not(HasSubstr("pre-tokenized records keep")));
+}
+
+constexpr const char* kStep =
+    R"({"step":1,"epoch":0.5,"loss":2.0,"tokens_seen":30,"tokens_trained":10,"seconds":{"train":2.0}})"
+    "\n";
+constexpr const char* kDecision =
+    R"({"step":1,"rank":0,"id":7,"ppl":2.5,"entropy":null,"quadrant":"Q2","kept":true,"supplement":false,"kept_tokens":[0]})"
+    "\n";
+
+class InspectRun : public testing::Test {
+ protected:
+  CommandOutput inspect(const std::string& metrics, const std::string& decisions,
+                        const std::vector<std::string>& more = {}) {
+    write_file_atomic(run_ / "metrics.jsonl", metrics);
+    write_file_atomic(run_ / "decisions.jsonl", decisions);
+    std::vector<std::string> arguments = {"inspect", run_.path().string()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_qtune(arguments);
+  }
+
+  TempDir run_;
+};
+
+TEST_F(InspectRun, ShowsStateAndFates) {
+  const CommandOutput state = inspect(std::string(kStep) + R"({"step":1,"epoch":0.5,"eval_loss":1.5})" + "\n", "");
+  EXPECT_EQ(state.exit_code, kExitOk) << state.err;
+  EXPECT_THAT(state.out, AllOf(HasSubstr("steps            1 (epoch 0.50)\n"), HasSubstr("2.0000 in the first step"),
+                               HasSubstr("30 seen, 10 trained, 15 seen a second"), HasSubstr("1.5000 at step 1")));
+  const CommandOutput fates = inspect(kStep, kDecision, {"--step", "1"});
+  EXPECT_EQ(fates.exit_code, kExitOk) << fates.err;
+  EXPECT_THAT(fates.out, testing::ContainsRegex("\n7 +2\\.500 +- +Q2  1 tokens kept\n"));
+}
+
+TEST_F(InspectRun, TornLastLineIsPassedOver) {
+  const CommandOutput state = inspect(std::string(kStep) + R"({"step":2,"epo)", "");
+  EXPECT_EQ(state.exit_code, kExitOk) << state.err;
+  EXPECT_THAT(state.out, HasSubstr("steps            1 "));
+  const CommandOutput fates = inspect(kStep, std::string(kDecision) + R"({"step":1,"ra)", {"--step", "1"});
+  EXPECT_EQ(fates.exit_code, kExitOk) << fates.err;
+}
+
+TEST_F(InspectRun, DamagedLineIsADataErrorWithItsPlace) {
+  for (const std::string line :
+       {"{\"step\":2,\"ep", "[]", "{}", "{\"step\":\"x\",\"loss\":1}", "{\"eval_loss\":1}",
+        "{\"step\":1e300,\"epoch\":1,\"loss\":1}",
+        "{\"step\":2,\"epoch\":1,\"loss\":1,\"tokens_seen\":1,\"tokens_trained\":1}", "\xff"}) {
+    const CommandOutput output = inspect(kStep + line + "\n" + kStep, "");
+    EXPECT_EQ(output.exit_code, kExitData) << line;
+    EXPECT_THAT(output.err, AllOf(HasSubstr("metrics.jsonl:2: expected "), Not(HasSubstr("json.exception"))));
+    EXPECT_EQ(std::count(output.err.begin(), output.err.end(), '\n'), 1) << output.err;
+  }
+  for (const std::string line :
+       {"{\"step\":1,\"ra", "{\"rank\":0}", "{\"step\":1}", "{\"step\":1,\"id\":[]}",
+        "{\"step\":1,\"id\":\"x\",\"ppl\":1,\"entropy\":1,\"quadrant\":\"Q2\",\"kept\":true}"}) {
+    const CommandOutput output = inspect(kStep, line + "\n" + kDecision, {"--step", "1"});
+    EXPECT_EQ(output.exit_code, kExitData) << line;
+    EXPECT_THAT(output.err, AllOf(HasSubstr("decisions.jsonl:1: expected "), Not(HasSubstr("json.exception"))));
+  }
 }
 
 TEST_F(InspectCommand, WithoutAConfigItSaysWhatIsMissing) {

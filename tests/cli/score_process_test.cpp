@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/broken_model.h"
 #include "support/training_job.h"
 
 namespace qtune {
@@ -94,19 +95,56 @@ TEST_F(ScoreCommand, ConfigScoresTheSamplesOfATraining) {
   EXPECT_EQ(read_file(job_ / "config.scores"), read_file(job_ / "data.scores"));
 }
 
-TEST_F(ScoreCommand, SaysThatASampleBeyondTheModelsPositionsWasCut) {
+TEST_F(ScoreCommand, SampleBeyondTheModelsPositionsIsScoredWhole) {
   write_json_lines(job_.data(), {{{"input_ids", std::vector<int>(600, 7)}}});
   const ProcessResult result = score("s.jsonl");
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_THAT(result.err, HasSubstr("1 truncated"));
-  EXPECT_EQ(lines("s.jsonl").at(0).at("nll").size(), 511U);
+  EXPECT_EQ(result.error_lines("warning: ").size(), 0U) << result.err;
+  EXPECT_EQ(lines("s.jsonl").at(0).at("nll").size(), 599U);
+}
+
+TEST_F(ScoreCommand, NumberIdStaysANumberAndTextStaysText) {
+  write_json_lines(job_.data(), {{{"id", 7}, {"input_ids", {3, 4, 5}}}, {{"id", "7"}, {"input_ids", {3, 4, 5}}}});
+  ASSERT_EQ(score("s.jsonl").exit_code, 0);
+  EXPECT_EQ(lines("s.jsonl").at(0).at("id"), Json(7));
+  EXPECT_EQ(lines("s.jsonl").at(1).at("id"), Json("7"));
+}
+
+TEST_F(ScoreCommand, ConfigTakesOverridesAndItsNotesAreLogged) {
+  job_.write_data(random_samples(12, 8));
+  job_.train("out");  // writes config.yaml
+  write_file_atomic(job_ / "config.yaml", read_file(job_ / "config.yaml") + "overwrite_cache: true\n");
+  const Arguments with_config = {"score",
+                                 "--model",
+                                 job_.model().string(),
+                                 "--config",
+                                 (job_ / "config.yaml").string(),
+                                 "--out",
+                                 (job_ / "s.jsonl").string()};
+  const ProcessResult result = run_process(with_config + Arguments{"output_dir=out", "max_samples=5"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("overwrite_cache"));
+  EXPECT_EQ(lines("s.jsonl").size(), 5U);
+  expect_one_error(run_process(with_config + Arguments{"--template", "chatml"}), 2, "--template");
+  expect_one_error(score("s.jsonl", {"max_samples=5"}), 2, "--config");
+}
+
+TEST_F(ScoreCommand, ScoreThatIsNotFiniteStopsAndLeavesNoFile) {
+  const TempDir model;
+  fixture_with_nan_embedding(9, model.path());
+  write_json_lines(job_.data(),
+                   {{{"id", "good"}, {"input_ids", {3, 4, 5}}}, {{"id", "bad"}, {"input_ids", {3, 9, 5}}}});
+  expect_one_error(run_process({"score", "--model", model.path().string(), "--data", job_.data(), "--batch-size", "1",
+                                "--out", (job_ / "s.jsonl").string()}),
+                   6, "bad: expected finite scores");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(job_ / "."), {}), 1) << "the data alone";
 }
 
 TEST_F(ScoreCommand, ErrorsAreOneLineAndLeaveNoFile) {
   write_file_atomic(job_.data(), "{\"input_ids\": [3, 4, 5]}\n{\"input_ids\": \"x\"}\n");
   expect_one_error(score("s.jsonl"), 3, "data.jsonl:2: ");
   job_.write_data(random_samples(4, 8));
-  expect_one_error(score("none/s.jsonl"), 1, "none/s.jsonl: cannot create");
+  expect_one_error(score("none/s.jsonl"), 2, "--out: " + (job_ / "none/s.jsonl").string() + ": cannot create");
   expect_one_error(score("s.jsonl", {"--dtype", "int8"}), 2, "int8");
   expect_one_error(
       run_process({"score", "--model", "none", "--data", job_.data(), "--out", (job_ / "s.jsonl").string()}), 4,

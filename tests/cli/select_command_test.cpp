@@ -9,7 +9,7 @@
 
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
-#include "qtune/cli/cli.h"
+#include "support/run_qtune.h"
 #include "support/temp_dir.h"
 
 namespace qtune {
@@ -17,22 +17,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 using testing::HasSubstr;
-
-struct Output {
-  int exit_code;
-  std::string out, err;
-};
-
-Output run_qtune(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), "qtune");
-  std::vector<char*> pointers;
-  for (std::string& argument : arguments) pointers.push_back(argument.data());
-  testing::internal::CaptureStdout();
-  testing::internal::CaptureStderr();
-  const int exit_code = run_command_line(static_cast<int>(pointers.size()), pointers.data());
-  const std::string out = testing::internal::GetCapturedStdout();
-  return {exit_code, out, testing::internal::GetCapturedStderr()};
-}
 
 /// {"token_keep": 0.5, "reverse": false} -> --token-keep 0.5 --no-reverse
 std::vector<std::string> flags_of(const Json& options) {
@@ -62,7 +46,7 @@ TEST(SelectCommand, PrintsTheRecordedDecisionsAndThresholds) {
     std::vector<std::string> arguments = {"select", (folder / "s.jsonl").string(), "--thresholds",
                                           (folder / "t.json").string()};
     for (const std::string& flag : flags_of(test_case.at("options"))) arguments.push_back(flag);
-    const Output output = run_qtune(arguments);
+    const CommandOutput output = run_qtune(arguments);
     ASSERT_EQ(output.exit_code, kExitOk) << output.err;
 
     Json decisions = Json::array();
@@ -79,7 +63,7 @@ TEST(SelectCommand, BadScoresExitWithTheirLine) {
   const TempDir folder;
   const std::string path = (folder / "s.jsonl").string();
   write_file_atomic(path, "{\"nll\":[1],\"entropy\":[1]}\n{\"nll\":[1],\"entropy\":[NaN]}\n");
-  const Output output = run_qtune({"select", path});
+  const CommandOutput output = run_qtune({"select", path});
   EXPECT_EQ(output.exit_code, kExitData);
   EXPECT_EQ(output.out, "");
   EXPECT_THAT(output.err, HasSubstr("s.jsonl:2: "));
@@ -89,10 +73,35 @@ TEST(SelectCommand, SkipsSamplesWithoutTrainedTokensWithANote) {
   const TempDir folder;
   const std::string path = (folder / "s.jsonl").string();
   write_file_atomic(path, "{\"id\":\"x\",\"nll\":[],\"entropy\":[]}\n{\"id\":\"y\",\"nll\":[1],\"entropy\":[1]}\n");
-  const Output output = run_qtune({"select", path});
+  const CommandOutput output = run_qtune({"select", path});
   EXPECT_EQ(output.exit_code, kExitOk);
   EXPECT_THAT(output.err, HasSubstr("skipped: 1 (x)"));
   EXPECT_EQ(Json::parse(output.out).at("id"), "y");
+}
+
+TEST(SelectCommand, NumberIdStaysANumberAndTextStaysText) {
+  const TempDir folder;
+  const std::string path = (folder / "s.jsonl").string();
+  std::string scores;
+  for (const char* id : {"7", "\"7\"", "0.5"}) {
+    scores += std::string("{\"id\":") + id + ",\"nll\":[1],\"entropy\":[1]}\n";
+  }
+  write_file_atomic(path, scores);
+  const CommandOutput output = run_qtune({"select", path});
+  ASSERT_EQ(output.exit_code, kExitOk) << output.err;
+  EXPECT_THAT(output.out, HasSubstr("{\"id\":7,"));
+  EXPECT_THAT(output.out, HasSubstr("{\"id\":\"7\","));
+  EXPECT_THAT(output.out, HasSubstr("{\"id\":0.5,"));
+}
+
+TEST(SelectCommand, ThresholdsThatCannotBeWrittenAreAUsageError) {
+  const TempDir folder;
+  const std::string path = (folder / "s.jsonl").string();
+  write_file_atomic(path, "{\"nll\":[1],\"entropy\":[1]}\n");
+  const CommandOutput output = run_qtune({"select", path, "--thresholds", (folder / "none/t.json").string()});
+  EXPECT_EQ(output.exit_code, kExitUsage);
+  EXPECT_THAT(output.err, HasSubstr("--thresholds: "));
+  EXPECT_EQ(output.out, "");
 }
 
 TEST(SelectCommand, WrongOptionsAreUsageErrors) {

@@ -7,7 +7,9 @@
 #include <cmath>
 
 #include "qtune/base/error.h"
+#include "support/broken_model.h"
 #include "support/model_fixture.h"
+#include "support/temp_dir.h"
 
 namespace qtune {
 namespace {
@@ -159,6 +161,16 @@ TEST_F(GenerateTest, PromptWithoutRoomThrows) {
 }
 
 TEST_F(GenerateTest, PromptIdOutsideTheVocabularyThrows) { EXPECT_THROW(run({5, 331}, {}), Error); }
+
+TEST_F(GenerateTest, LogitsThatAreNotFiniteStopIt) {
+  const TempDir folder;
+  fixture_with_nan_embedding(9, folder.path());
+  Model broken = Model::load(folder.path(), {});
+  for (const double temperature : {0.0, 1.0}) {
+    const GenerateOptions options{.max_new_tokens = 4, .temperature = temperature};
+    EXPECT_THROW(generate(broken, {3, 9, 5}, options, [](int32_t) { return true; }), NonFiniteError);
+  }
+}
 
 TEST_F(GenerateTest, SeedDecidesTheSampledText) {
   const GenerateOptions options{.max_new_tokens = 20, .temperature = 3, .seed = 1};

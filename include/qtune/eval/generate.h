@@ -20,7 +20,8 @@ struct GenerateOptions {
 
 /// New tokens that follow `prompt_ids`. on_token is called with each as it comes; returning false ends the generation.
 /// Ends at a stop token, after max_new_tokens, or where the model's positions end.
-/// Throws: Error for an empty prompt, or one as long as the model's positions or longer.
+/// Throws: Error for an empty prompt, or one as long as the model's positions or longer; NonFiniteError for logits that
+/// are not finite.
 std::vector<int32_t> generate(Model& model, const std::vector<int32_t>& prompt_ids, const GenerateOptions& options,
                               const std::function<bool(int32_t)>& on_token);
 

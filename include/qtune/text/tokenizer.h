@@ -49,4 +49,7 @@ class Tokenizer {
   virtual int64_t vocab_size() const = 0;
 };
 
+/// Throws: CheckpointError naming the folder when the tokenizer has ids that a model of `model_vocab_size` lacks.
+void check_fits_model(const Tokenizer& tokenizer, int64_t model_vocab_size, const std::filesystem::path& model_folder);
+
 }  // namespace qtune
