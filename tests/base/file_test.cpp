@@ -72,7 +72,7 @@ TEST(WriteFileAtomic, PipeIsWrittenAndStaysAPipe) {
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
   std::filesystem::create_symlink("pipe", dir / "link");
   // Opened for both, so that nobody waits for the other end.
-  const int both = ::open(pipe.c_str(), O_RDWR);
+  const int both = ::open(pipe.c_str(), O_RDWR | O_NONBLOCK);
   ASSERT_GE(both, 0);
   write_file_atomic(pipe, "one ");
   write_file_atomic(dir / "link", "two");
