@@ -23,7 +23,8 @@ endif()
 
 function(qtune_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -Wno-missing-field-initializers
-    -Wno-restrict)  # GCC 12 sees overlaps in std::string + that are not there (GCC bug 105651)
+    # GCC 12 sees overlaps and overflows inside std::string and std::vector that are not there (GCC bug 105651 and kin).
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread -Wno-array-bounds>)
   if(QTUNE_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()

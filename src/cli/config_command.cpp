@@ -37,7 +37,7 @@ int run_config(const ConfigOptions& options) {
   std::optional<std::filesystem::path> file;
   if (!options.config.empty()) file = options.config;
   const LoadedConfig loaded = load_train_config(file, options.overrides);
-  for (const std::string& note : loaded.notes) spdlog::info("note: {}", note);
+  log_notes(loaded);
   print(to_yaml_with_origins(loaded));
   return kExitOk;
 }

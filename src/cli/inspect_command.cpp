@@ -31,9 +31,10 @@ struct InspectArguments {
 };
 
 /// Statistics are shown for data that training would refuse, too: that is when they are looked at.
-LoadedSamples load_for_inspection(const TrainConfig& config) {
+LoadedSamples load_for_inspection(const LoadedConfig& loaded_config) {
+  const TrainConfig& config = loaded_config.config;
   const ModelConfig model = read_model_config(config.model_name_or_path);
-  LoadSamplesOptions options = sample_options(config, config.dataset, model);
+  LoadSamplesOptions options = sample_options(loaded_config, config.dataset, model);
   const double allowed = options.max_untrained_fraction;
   options.max_untrained_fraction = 1.0;
   LoadedSamples loaded = load_samples(options);
@@ -79,8 +80,10 @@ void show_statistics(const LoadedSamples& loaded, const TrainConfig& config) {
 }
 
 int inspect_data(const InspectArguments& arguments) {
-  const TrainConfig config = load_noted_config(arguments.config, arguments.positional);
-  const LoadedSamples loaded = load_for_inspection(config);
+  const LoadedConfig loaded_config = load_train_config(arguments.config, arguments.positional);
+  log_notes(loaded_config);
+  const TrainConfig& config = loaded_config.config;
+  const LoadedSamples loaded = load_for_inspection(loaded_config);
   const DecodeIds decode = decoder_for(loaded, config.model_name_or_path);
   const auto size = static_cast<int64_t>(loaded.samples.size());
   const int64_t wanted = arguments.num_shown >= 0 ? arguments.num_shown : arguments.json ? size : kDefaultShown;

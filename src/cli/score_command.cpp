@@ -27,18 +27,20 @@ struct ScoreArguments {
 
 /// With --config the samples are those of a training run; with --data the file alone decides, with default keys and
 /// nothing cut away.
-TrainConfig data_config(const ScoreArguments& a) {
+LoadedConfig data_config(const ScoreArguments& a) {
   if (!a.config.empty()) {
     std::vector<std::string> overrides = a.overrides;
     overrides.push_back("model_name_or_path=" + a.model);
-    return load_noted_config(a.config, overrides);
+    LoadedConfig loaded = load_train_config(a.config, overrides);
+    log_notes(loaded);
+    return loaded;
   }
-  TrainConfig config;
-  config.model_name_or_path = a.model;
-  config.dataset = {a.data};
-  if (!a.template_name.empty()) config.template_name = a.template_name;
-  config.cutoff_len = std::numeric_limits<int32_t>::max();
-  return config;
+  LoadedConfig loaded;
+  loaded.config.model_name_or_path = a.model;
+  loaded.config.dataset = {a.data};
+  if (!a.template_name.empty()) loaded.config.template_name = a.template_name;
+  loaded.config.cutoff_len = std::numeric_limits<int32_t>::max();
+  return loaded;
 }
 
 void check_finite(const SampleScores& scores) {
@@ -52,11 +54,10 @@ void check_finite(const SampleScores& scores) {
 }
 
 int run_score(const ScoreArguments& a) {
-  const TrainConfig config = data_config(a);
+  const LoadedConfig loaded_config = data_config(a);
   const ModelConfig model_config = read_model_config(a.model);
-  LoadSamplesOptions options = sample_options(config, config.dataset, model_config);
+  LoadSamplesOptions options = sample_options(loaded_config, loaded_config.config.dataset, model_config);
   options.untrained = UntrainedSamples::kKeep;
-  if (a.config.empty()) options.max_positions = 0;  // there is no cutoff_len to warn about
   AtomicFileWriter out = open_named_file("--out", a.out);
   const LoadedSamples loaded = load_samples(options);
   const std::vector<TokenizedSample>& samples = loaded.samples;

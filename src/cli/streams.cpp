@@ -7,7 +7,6 @@
 #include <cstring>
 
 #include "qtune/base/error.h"
-#include "qtune/base/log.h"
 
 namespace qtune {
 namespace {
@@ -32,12 +31,6 @@ AtomicFileWriter open_named_file(const char* option, const std::string& path) {
   } catch (const Error& e) {
     throw ConfigError(fmt::format("{}: {} ---> give a path that can be written", option, e.what()));
   }
-}
-
-TrainConfig load_noted_config(const std::string& file, const std::vector<std::string>& overrides) {
-  const LoadedConfig loaded = load_train_config(file, overrides);
-  for (const std::string& note : loaded.notes) spdlog::info("note: {}", note);
-  return loaded.config;
 }
 
 }  // namespace qtune

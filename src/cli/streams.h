@@ -5,7 +5,6 @@
 #include <string_view>
 
 #include "qtune/base/file.h"
-#include "qtune/config/load_config.h"
 
 namespace qtune {
 
@@ -17,8 +16,5 @@ void flush_output();
 
 /// The file of an option. Throws: ConfigError naming the option when it can't be made, since the path is at fault.
 AtomicFileWriter open_named_file(const char* option, const std::string& path);
-
-/// load_train_config, with its notes in the log.
-TrainConfig load_noted_config(const std::string& file, const std::vector<std::string>& overrides);
 
 }  // namespace qtune

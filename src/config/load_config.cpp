@@ -10,6 +10,7 @@
 #include "foreign_keys.h"
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
+#include "qtune/base/log.h"
 #include "read_value.h"
 #include "text_form.h"
 #include "yaml_entries.h"
@@ -199,6 +200,10 @@ LoadedConfig load_train_config(const std::optional<std::filesystem::path>& file,
   }
   for (ConfigEntry& entry : parsed.entries) loader.read(std::move(entry));
   return loader.finish();
+}
+
+void log_notes(const LoadedConfig& loaded) {
+  for (const std::string& note : loaded.notes) spdlog::info("note: {}", note);
 }
 
 }  // namespace qtune

@@ -24,10 +24,10 @@ struct QuadrantLook {
   Quadrant quadrant;
   const char* colour;  // as in docs/img/quadrants.svg
 };
-constexpr QuadrantLook kLooks[] = {{Quadrant::kNoise, "31"},
-                                   {Quadrant::kMisconception, "33"},
-                                   {Quadrant::kRedundant, "34"},
-                                   {Quadrant::kCalibration, "32"},
+constexpr QuadrantLook kLooks[] = {{Quadrant::kNoise, "91"},
+                                   {Quadrant::kMisconception, "93"},
+                                   {Quadrant::kRedundant, "94"},
+                                   {Quadrant::kCalibration, "92"},
                                    {Quadrant::kMiddle, "0"}};
 
 /// Text that counts the cells it covers, which colour codes do not.

@@ -6,8 +6,9 @@
 
 namespace qtune {
 
-LoadSamplesOptions sample_options(const TrainConfig& config, const std::vector<std::string>& datasets,
+LoadSamplesOptions sample_options(const LoadedConfig& loaded, const std::vector<std::string>& datasets,
                                   const ModelConfig& model) {
+  const TrainConfig& config = loaded.config;
   LoadSamplesOptions options;
   options.datasets = resolve_datasets(datasets, config.dataset_dir, named_columns(config.columns));
   for (DatasetSpec& spec : options.datasets) {
@@ -25,7 +26,8 @@ LoadSamplesOptions sample_options(const TrainConfig& config, const std::vector<s
   options.tokenize.history = config.mask_history ? HistoryTraining::kLastAnswer : HistoryTraining::kAll;
   options.tokenize.eos_ids = model.eos_ids;
   options.vocab_size = model.vocab_size;
-  options.max_positions = model.max_positions;
+  const auto origin = loaded.origins.find("cutoff_len");
+  if (origin != loaded.origins.end() && origin->second != "default") options.max_positions = model.max_positions;
   return options;
 }
 

@@ -57,6 +57,7 @@ bool TrainingLoop::due(const std::string& strategy, int64_t every) const {
 }
 
 void TrainingLoop::step() {
+  progress_.show_phase("train");
   const StepResult result = train_step(run_);
   metrics_.write(result.metrics);
   if (config().pruning.sample.method != "none" || config().pruning.token.method != "none") {
@@ -170,7 +171,7 @@ int TrainingLoop::drive() {
 
 int run_training(const LoadedConfig& loaded) {
   const auto log = start_run_log();
-  for (const std::string& note : loaded.notes) spdlog::info("note: {}", note);
+  log_notes(loaded);
   TrainingRun run = set_up_training(loaded, log);
   if (run.config().dry_run) return kExitOk;
   return TrainingLoop(run).drive();

@@ -23,10 +23,7 @@ constexpr uint64_t kHeldOutStream = 0x68656c64;  // "held": apart from other use
 
 std::vector<TokenizedSample> load_logged(const LoadedConfig& loaded, const std::vector<std::string>& datasets,
                                          const ModelConfig& model) {
-  LoadSamplesOptions options = sample_options(loaded.config, datasets, model);
-  // A user who set no cutoff_len needs no warning that the default is above the model's positions.
-  if (loaded.origins.at("cutoff_len") == "default") options.max_positions = 0;
-  LoadedSamples samples = load_samples(options);
+  LoadedSamples samples = load_samples(sample_options(loaded, datasets, model));
   spdlog::info("{}: {}", fmt::join(datasets, ", "), samples.summary());
   return std::move(samples.samples);
 }

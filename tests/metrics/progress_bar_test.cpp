@@ -142,7 +142,7 @@ TEST(ProgressLine, NarrowTerminalsLoseThePhaseThenTheBarThenTheRightEnd) {
 
 TEST(ProgressLine, ColoursMarkTheQuadrantsThatHoldSamples) {
   const std::string line = bar_progress_line(state_at_12(), {.columns = 100, .colour = true});
-  EXPECT_THAT(line, HasSubstr("\x1b[33mQ2 3\x1b[0m"));
+  EXPECT_THAT(line, HasSubstr("\x1b[93mQ2 3\x1b[0m"));
   EXPECT_THAT(line, HasSubstr("\x1b[2mQ1 0\x1b[0m"));
 }
 
@@ -173,7 +173,7 @@ TEST(ProgressBar, RedrawsOneLineOnATerminal) {
   const std::string drawn = terminal.output();
   EXPECT_EQ(std::count(drawn.begin(), drawn.end(), '\n'), 0);
   EXPECT_THAT(drawn, HasSubstr("score"));
-  EXPECT_THAT(drawn, HasSubstr("\x1b[33mQ2 4"));
+  EXPECT_THAT(drawn, HasSubstr("\x1b[93mQ2 4"));
   EXPECT_THAT(drawn, HasSubstr("━"));
   bar.clear();
   EXPECT_EQ(terminal.output(), "\r\x1b[K");

@@ -23,4 +23,7 @@ struct LoadedConfig {
 LoadedConfig load_train_config(const std::optional<std::filesystem::path>& file,
                                const std::vector<std::string>& overrides = {});
 
+/// The notes, a line each, in the log.
+void log_notes(const LoadedConfig& loaded);
+
 }  // namespace qtune

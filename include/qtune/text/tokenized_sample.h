@@ -17,7 +17,8 @@ struct TokenizedSample {
   int64_t num_tokens() const { return static_cast<int64_t>(input_ids.size()); }
 };
 
-/// T(x) of the paper: positions k >= 1 with trained[k], ascending. Position 0 has nothing before it to be predicted from.
+/// T(x) of the paper: positions k >= 1 with trained[k], ascending. Position 0 has nothing before it to be predicted
+/// from.
 std::vector<int32_t> trainable_positions(const TokenizedSample& sample);
 
 /// For each entry of `positions` the number of the contiguous run it belongs to, from 0.

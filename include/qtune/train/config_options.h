@@ -5,15 +5,16 @@
 #include <string>
 #include <vector>
 
-#include "qtune/config/train_config.h"
+#include "qtune/config/load_config.h"
 #include "qtune/model/model_config.h"
 #include "qtune/prune/pruner.h"
 #include "qtune/text/load_samples.h"
 
 namespace qtune {
 
-/// How to load `datasets` (config.dataset or config.eval_dataset).
-LoadSamplesOptions sample_options(const TrainConfig& config, const std::vector<std::string>& datasets,
+/// How to load `datasets` (config.dataset or config.eval_dataset). Only a cutoff_len that the user set is held against
+/// the model's positions.
+LoadSamplesOptions sample_options(const LoadedConfig& loaded, const std::vector<std::string>& datasets,
                                   const ModelConfig& model);
 
 PrunerOptions pruner_options(const TrainConfig& config);
