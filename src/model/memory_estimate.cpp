@@ -1,5 +1,4 @@
-// Follows the buffers of model.cpp and linear_cross_entropy.cpp; tests/model/memory_estimate_test.cpp holds it against
-// a real step.
+// Follows the buffers of model.cpp and linear_cross_entropy.cpp: a change there is a change here.
 #include "qtune/model/memory_estimate.h"
 
 #include <algorithm>

@@ -1,72 +1,12 @@
 #include "qtune/model/model.h"
 
-#include <ATen/ops/empty.h>
-#include <ATen/ops/mv.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
 #include <fmt/format.h>
 
-#include <algorithm>
-
+#include "model_state.h"
 #include "qtune/base/error.h"
 #include "qtune/model/reference.h"
-#include "qtune/ops/attention.h"
-#include "qtune/ops/elementwise.h"
-#include "qtune/ops/linear.h"
-#include "weights.h"
-#include "workspace.h"
 
 namespace qtune {
-
-/// What a layer's forward leaves for its backward. Everything else is computed again.
-struct SavedLayer {
-  at::Tensor x_in_ND, x_mid_ND;  // residual stream before attention and before the feed-forward part, float32
-  at::Tensor rstd_in_N, rstd_mid_N;
-  at::Tensor qkv_NX, attention_NW, logsumexp_HN;
-  at::Tensor gate_up_N2F;
-};
-
-struct Model::State {
-  ModelConfig config;
-  ModelOptions options;
-  ModelWeightTensors weights;
-  AttentionShape attention_shape;
-  at::Tensor rope_table;
-  Workspace workspace;
-
-  at::Tensor buffer(const std::string& name, at::IntArrayRef shape) {
-    return workspace.get(name, shape, options.compute_dtype);
-  }
-  at::Tensor float_buffer(const std::string& name, at::IntArrayRef shape) {
-    return workspace.get(name, shape, at::kFloat);
-  }
-  /// Weight gradients pass through this in bfloat16 before they are added in float32.
-  at::Tensor gradient_scratch(const at::Tensor& gradient) {
-    return options.compute_dtype == at::kFloat ? at::Tensor() : buffer("gradient_scratch", gradient.sizes());
-  }
-
-  /// The rotary table reaches as far as the longest sample so far, not as far as the model could.
-  void grow_rope_table(int64_t num_positions) {
-    if (rope_table.defined() && num_positions <= rope_table.size(0)) return;
-    const int64_t doubled = rope_table.defined() ? 2 * rope_table.size(0) : 0;
-    rope_table = make_rope_table(std::max(num_positions, doubled), config.head_dim, config.rope_theta);
-  }
-  void grow_rope_table(const PackedTokens& batch) {
-    int64_t longest = 0;
-    for (size_t b = 1; b < batch.cu_seqlens.size(); ++b) {
-      longest = std::max<int64_t>(longest, batch.cu_seqlens[b] - batch.cu_seqlens[b - 1]);
-    }
-    grow_rope_table(longest);
-  }
-
-  SavedLayer saved_buffers(const std::string& prefix, int64_t n);
-  void forward_layer(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& delta_ND, SavedLayer& saved,
-                     const at::Tensor& out_ND);
-  void backward_layer(const LayerWeights& w, const PackedTokens& batch, const SavedLayer& saved,
-                      const at::Tensor& dx_ND);
-  void weight_gradient(const WeightTensors& w, const at::Tensor& dy, const at::Tensor& x) {
-    linear_weight_gradient(dy, x, w.gradient, gradient_scratch(w.gradient));
-  }
-};
 
 SavedLayer Model::State::saved_buffers(const std::string& prefix, int64_t n) {
   const int64_t d = config.hidden_size;
@@ -225,64 +165,6 @@ RowScores Model::forward_backward(const PackedTokens& batch) {
   for (size_t i = s.weights.layers.size(); i-- > 0;) s.backward_layer(s.weights.layers[i], batch, saved[i], dx_ND);
   embed_backward(dx_ND, batch.ids_N, s.weights.embedding.gradient);
   return scores;
-}
-
-KeyValueCache Model::make_cache(int64_t capacity) const {
-  const ModelConfig& c = state_->config;
-  KeyValueCache cache;
-  for (int64_t i = 0; i < c.num_layers; ++i) {
-    cache.keys.push_back(at::empty({capacity, c.num_kv_heads, c.head_dim}, state_->options.compute_dtype));
-    cache.values.push_back(at::empty({capacity, c.num_kv_heads, c.head_dim}, state_->options.compute_dtype));
-  }
-  return cache;
-}
-
-at::Tensor Model::next_token_logits(const std::vector<int32_t>& ids, KeyValueCache& cache) {
-  State& s = *state_;
-  const ModelConfig& c = s.config;
-  const int64_t n = static_cast<int64_t>(ids.size()), d = c.hidden_size, past = cache.length;
-  if (n == 0 || (n > 1 && past > 0))
-    throw Error("next_token_logits: expected one id, or any number with an empty cache");
-  if (cache.keys.empty() || past + n > cache.keys[0].size(0)) {
-    throw Error(fmt::format("next_token_logits: the cache is full ({} tokens)", past));
-  }
-  s.grow_rope_table(past + n);
-  const at::Tensor ids_N = at::empty({n}, at::kInt), positions_N = at::empty({n}, at::kInt);
-  for (int64_t i = 0; i < n; ++i) {
-    ids_N.data_ptr<int32_t>()[i] = ids[static_cast<size_t>(i)];
-    positions_N.data_ptr<int32_t>()[i] = static_cast<int32_t>(past + i);
-  }
-  const at::Tensor x = s.float_buffer("score.x_in", {n, d}), rstd = s.float_buffer("score.rstd_in", {n});
-  const at::Tensor normed = s.buffer("normed", {n, d}), projected = s.buffer("projected", {n, d});
-  const at::Tensor out = s.buffer("layer_out", {n, d}), qkv = s.buffer("score.qkv", {n, c.qkv_width()});
-  const at::Tensor gate_up = s.buffer("score.gate_up", {n, 2 * c.intermediate_size});
-  const at::Tensor h = s.buffer("h", {n, c.intermediate_size});
-  embed(s.weights.embedding.compute, ids_N, x);
-  at::Tensor delta;
-  for (size_t i = 0; i < s.weights.layers.size(); ++i) {
-    const LayerWeights& w = s.weights.layers[i];
-    add_rms_norm(x, delta, x, w.input_norm.compute, c.rms_norm_eps, normed, rstd);
-    linear(normed, w.qkv.compute, qkv);
-    apply_rope(qkv, positions_N, s.rope_table, c.num_heads, c.num_kv_heads, RopeDirection::kForward);
-    const at::Tensor heads = qkv.view({n, c.num_heads + 2 * c.num_kv_heads, c.head_dim});
-    cache.keys[i].narrow(0, past, n).copy_(heads.narrow(1, c.num_heads, c.num_kv_heads));
-    cache.values[i].narrow(0, past, n).copy_(heads.narrow(1, c.num_heads + c.num_kv_heads, c.num_kv_heads));
-    const auto batched = [](const at::Tensor& t) { return t.transpose(0, 1).unsqueeze(0); };
-    const at::Tensor attended = at::scaled_dot_product_attention(
-        batched(heads.narrow(1, 0, c.num_heads)), batched(cache.keys[i].narrow(0, 0, past + n)),
-        batched(cache.values[i].narrow(0, 0, past + n)), {}, 0.0, n > 1, std::nullopt, true);
-    linear(attended.squeeze(0).transpose(0, 1).reshape({n, c.num_heads * c.head_dim}), w.out.compute, projected);
-    add_rms_norm(x, projected, x, w.post_norm.compute, c.rms_norm_eps, normed, rstd);
-    linear(normed, w.gate_up.compute, gate_up);
-    swiglu(gate_up, h);
-    linear(h, w.down.compute, out);
-    delta = out;
-  }
-  cache.length += n;
-  accumulate(out, x);
-  const at::Tensor last = x.narrow(0, n - 1, 1), hidden = s.buffer("hidden", {1, d});
-  add_rms_norm(last, {}, last, s.weights.final_norm.compute, c.rms_norm_eps, hidden, s.float_buffer("rstd_rows", {1}));
-  return at::mv(s.weights.head.compute, hidden.squeeze(0)).to(at::kFloat);
 }
 
 std::vector<TensorToWrite> weights_to_write(Model& model, Dtype dtype) {

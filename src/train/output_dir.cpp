@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "qtune/base/error.h"
+#include "qtune/base/log.h"
 #include "qtune/checkpoint/checkpoint.h"
 
 namespace qtune {
@@ -135,8 +136,11 @@ std::optional<fs::path> find_checkpoint(const TrainConfig& config) {
                     "another output_dir",
                     newest->string()));
   }
-  if (!newest && holds_run(config.output_dir)) refuse(config, "");
-  return newest;
+  if (newest || !holds_run(config.output_dir)) return newest;
+  if (fs::exists(fs::path(config.output_dir) / "model.safetensors")) refuse(config, "");
+  // A job that a scheduler starts again has to come up by itself.
+  spdlog::warn("{}: the run in it ended before its first checkpoint; starting anew", config.output_dir);
+  return std::nullopt;
 }
 
 }  // namespace qtune

@@ -27,6 +27,16 @@ TEST_F(RunFolder, FinishedRunIsNotWrittenOver) {
   job_.run("out", kTwoSteps + Arguments{"overwrite_output_dir=true"});
 }
 
+TEST_F(RunFolder, RunKilledBeforeItsFirstCheckpointStartsAnew) {
+  QtuneProcess first(job_.train("out", {"max_steps=100000"}));
+  ASSERT_TRUE(first.wait_until([&] { return job_.steps_logged("out") >= 1; }));
+  first.send(SIGKILL);
+  first.wait();
+  const ProcessResult second = job_.run("out", kTwoSteps);
+  EXPECT_THAT(second.err, HasSubstr("ended before its first checkpoint"));
+  EXPECT_EQ(job_.metrics("out").size(), 2U);
+}
+
 TEST_F(RunFolder, SecondRunInTheSameFolderIsRefusedWhileTheFirstLives) {
   const Arguments many = {"max_steps=100000"};
   QtuneProcess first(job_.train("out", many));

@@ -1,0 +1,68 @@
+// What a Model holds, shared by the files that implement it: model.cpp (loading, score and training pass) and
+// key_value_cache.cpp (generation).
+#pragma once
+
+#include <algorithm>
+#include <string>
+
+#include "qtune/model/model.h"
+#include "qtune/ops/attention.h"
+#include "qtune/ops/elementwise.h"
+#include "qtune/ops/linear.h"
+#include "weights.h"
+#include "workspace.h"
+
+namespace qtune {
+
+/// What a layer's forward leaves for its backward. Everything else is computed again.
+struct SavedLayer {
+  at::Tensor x_in_ND, x_mid_ND;  // residual stream before attention and before the feed-forward part, float32
+  at::Tensor rstd_in_N, rstd_mid_N;
+  at::Tensor qkv_NX, attention_NW, logsumexp_HN;
+  at::Tensor gate_up_N2F;
+};
+
+struct Model::State {
+  ModelConfig config;
+  ModelOptions options;
+  ModelWeightTensors weights;
+  AttentionShape attention_shape;
+  at::Tensor rope_table;
+  Workspace workspace;
+
+  at::Tensor buffer(const std::string& name, at::IntArrayRef shape) {
+    return workspace.get(name, shape, options.compute_dtype);
+  }
+  at::Tensor float_buffer(const std::string& name, at::IntArrayRef shape) {
+    return workspace.get(name, shape, at::kFloat);
+  }
+  /// Weight gradients pass through this in bfloat16 before they are added in float32.
+  at::Tensor gradient_scratch(const at::Tensor& gradient) {
+    return options.compute_dtype == at::kFloat ? at::Tensor() : buffer("gradient_scratch", gradient.sizes());
+  }
+
+  /// The rotary table reaches as far as the longest sample so far, not as far as the model could.
+  void grow_rope_table(int64_t num_positions) {
+    if (rope_table.defined() && num_positions <= rope_table.size(0)) return;
+    const int64_t doubled = rope_table.defined() ? 2 * rope_table.size(0) : 0;
+    rope_table = make_rope_table(std::max(num_positions, doubled), config.head_dim, config.rope_theta);
+  }
+  void grow_rope_table(const PackedTokens& batch) {
+    int64_t longest = 0;
+    for (size_t b = 1; b < batch.cu_seqlens.size(); ++b) {
+      longest = std::max<int64_t>(longest, batch.cu_seqlens[b] - batch.cu_seqlens[b - 1]);
+    }
+    grow_rope_table(longest);
+  }
+
+  SavedLayer saved_buffers(const std::string& prefix, int64_t n);
+  void forward_layer(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& delta_ND, SavedLayer& saved,
+                     const at::Tensor& out_ND);
+  void backward_layer(const LayerWeights& w, const PackedTokens& batch, const SavedLayer& saved,
+                      const at::Tensor& dx_ND);
+  void weight_gradient(const WeightTensors& w, const at::Tensor& dy, const at::Tensor& x) {
+    linear_weight_gradient(dy, x, w.gradient, gradient_scratch(w.gradient));
+  }
+};
+
+}  // namespace qtune
