@@ -159,7 +159,8 @@ TEST(Faults, OfRangesAndChoicesNameWhatIsAllowed) {
 }
 
 TEST(Faults, OfTypesShowTheValueFound) {
-  EXPECT_EQ(faults_of_more("max_steps: 1.5\n"), "c.yaml:5: max_steps: expected whole number, -1 to 1000000000000, found '1.5'");
+  EXPECT_EQ(faults_of_more("max_steps: 1.5\n"),
+            "c.yaml:5: max_steps: expected whole number, -1 to 1000000000000, found '1.5'");
   EXPECT_EQ(faults_of_more("seed: [1, 2]\n"), "c.yaml:5: seed: expected whole number, at least 0, found '[1, 2]'");
   EXPECT_EQ(faults_of_more("learning_rate: inf\n"),
             "c.yaml:5: learning_rate: expected number, at least 0, found 'inf'");
