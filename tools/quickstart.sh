@@ -130,7 +130,7 @@ show_losses
 cat <<END
 
 the model at first    $MODEL
-the trained model     $trained  (loads in transformers and vLLM)
+the trained model     $trained  (loads in transformers)
 the data              $data/train.jsonl, $data/heldout.jsonl
 the run's record      $trained/metrics.jsonl, $trained/decisions.jsonl
 the config            configs/quickstart.yaml

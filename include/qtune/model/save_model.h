@@ -1,4 +1,4 @@
-// Writing a model as a folder that transformers, vLLM and qtune load.
+// Writing a model as a Hugging Face folder, which transformers and qtune load.
 #pragma once
 
 #include <filesystem>
