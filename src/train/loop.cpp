@@ -173,7 +173,6 @@ int run_training(const LoadedConfig& loaded) {
   const auto log = start_run_log();
   log_notes(loaded);
   TrainingRun run = set_up_training(loaded, log);
-  if (run.config().dry_run) return kExitOk;
   return TrainingLoop(run).drive();
 }
 

@@ -179,7 +179,7 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
   if (run.resumed_from) resume(run);
   run.sampler = std::make_unique<StepSampler>(plan, run.state.step);
   describe(run);
-  if (!c.dry_run) take_over_folder(run);
+  take_over_folder(run);
   return run;
 }
 
