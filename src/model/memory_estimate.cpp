@@ -23,7 +23,7 @@ MemoryEstimate estimate_training_memory(const ModelConfig& c, at::ScalarType com
   const int64_t head_table = c.vocab_size * d;
   const int64_t chunk = std::min<int64_t>(48 << 20, num_targets * c.vocab_size * element);
   m.workspace = layer + rows + chunk + (half ? 2 * element * head_table : 0);
-  m.program = int64_t{260} << 20;
+  m.program = int64_t{125} << 20;
   return m;
 }
 

@@ -19,9 +19,10 @@ struct EpochPlan {
 /// Walks through epochs in steps. The cursor is the number of steps done, all there is to store in a checkpoint.
 class StepSampler {
  public:
+  /// Throws: Error for a plan without samples.
   explicit StepSampler(EpochPlan plan, int64_t steps_done = 0);
 
-  /// Indices of the next step's samples, in the epoch's random order. At least one, if num_samples >= 1.
+  /// Indices of the next step's samples, in the epoch's random order. At least one.
   std::vector<int64_t> next();
 
   int64_t steps_done() const { return steps_done_; }

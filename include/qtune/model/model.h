@@ -60,7 +60,7 @@ class Model {
   std::vector<Parameter>& parameters();
 
   /// nll, entropy and logsumexp of each target, (M) float32. Keeps nothing.
-  /// Throws: Error naming a token id or position outside the model's range.
+  /// Throws: Error naming a token id outside the vocabulary.
   RowScores score(const PackedTokens& batch);
 
   /// Adds the gradients of the SUM of nll over the targets to every parameter's `gradient`; returns the targets'

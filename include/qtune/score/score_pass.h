@@ -13,7 +13,7 @@ namespace qtune {
 
 /// Scores of `samples`, in their order, computed `micro_batch` samples at a time.
 /// Empty: a sample without trainable tokens gets empty arrays.
-/// Throws: Error naming the sample with a token id outside the vocabulary or a position outside the model's range.
+/// Throws: as Model::score (load_samples has refused such ids before, by the sample's name).
 std::vector<SampleScores> score_pass(Model& model, std::span<const TokenizedSample* const> samples,
                                      int64_t micro_batch);
 
