@@ -112,7 +112,6 @@ const std::vector<NotYetRule>& not_yet_available() {
   static const std::vector<NotYetRule> rules = {
       {"adapter_name_or_path", {"null"}, "merge the adapter into the model first"},
       {"finetuning_type", {"full"}, "set finetuning_type: full"},
-      {"mix_strategy", {"concat"}, ""},
       {"lr_scheduler_type", {"linear", "cosine", "constant", "constant_with_warmup"}, ""},
       {"pruning.sample.method", {"none", "random", "qtuning"}, ""},
       {"pruning.token.method", {"none", "random", "qtuning"}, ""},
@@ -122,7 +121,6 @@ const std::vector<NotYetRule>& not_yet_available() {
       {"early_stopping_steps", {"null"}, ""},
       {"gradient_checkpointing", {"false"}, "use a smaller per_device_train_batch_size to save memory"},
       {"zero_stage", {"0"}, ""},
-      {"dry_run", {"false"}, "`qtune config --config FILE` checks the configuration"},
   };
   return rules;
 }

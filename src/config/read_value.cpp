@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <type_traits>
 
 #include "text_form.h"
 
@@ -57,6 +58,22 @@ bool parse_text(const std::string& text, const AllowedValues&, bool& out) {
   return value.has_value();
 }
 
+// null for a text or a list that means nothing as it is: `tokenized_path: null`, `report_to: null`.
+bool stays_nothing(const ConfigEntry& entry, const std::string& value) {
+  return entry.kind == Kind::kNull && value.empty();
+}
+template <class T>
+bool stays_nothing(const ConfigEntry& entry, const std::vector<T>& values) {
+  if constexpr (std::is_same_v<T, std::string>) {
+    if (entry.kind == Kind::kNull && values == std::vector<std::string>{"none"}) return true;
+  }
+  return entry.kind == Kind::kNull && values.empty();
+}
+
+bool read(const ConfigEntry& entry, const AllowedValues& allowed, std::string& out) {
+  return stays_nothing(entry, out) || (entry.kind == Kind::kText && parse_text(entry.values[0], allowed, out));
+}
+
 template <class T>
 bool read(const ConfigEntry& entry, const AllowedValues& allowed, T& out) {
   return entry.kind == Kind::kText && parse_text(entry.values[0], allowed, out);
@@ -78,6 +95,7 @@ bool read(const ConfigEntry& entry, const AllowedValues& allowed, std::optional<
 template <class T>
 bool read(const ConfigEntry& entry, const AllowedValues& allowed, std::vector<T>& out) {
   std::vector<std::string> items;
+  if (stays_nothing(entry, out)) return true;
   if (entry.kind == Kind::kComplex) return false;
   if (entry.kind == Kind::kList) items = entry.values;
   if (entry.kind == Kind::kText) {

@@ -49,6 +49,14 @@ TEST(LoadConfig, NullClearsOptionalKeysAndSectionsOnly) {
             "c.yaml:5: learning_rate: expected number, at least 0, found nothing (null)");
 }
 
+TEST(LoadConfig, NullIsNothingForTextsAndListsThatAreEmptyByThemselves) {
+  const TrainConfig config = load_more("tokenized_path: null\neval_dataset: null\nreport_to: null\n").config;
+  EXPECT_EQ(config.tokenized_path, "");
+  EXPECT_THAT(config.eval_dataset, testing::IsEmpty());
+  EXPECT_THAT(config.report_to, ElementsAre("none"));
+  EXPECT_EQ(faults_of_more("dataset_dir: null\n"), "c.yaml:5: dataset_dir: expected text, found nothing (null)");
+}
+
 TEST(LoadConfig, BareNoIsAChoiceEvenWhenAToolWroteItAsFalse) {
   EXPECT_EQ(load_more("save_strategy: no\n").config.save_strategy, "no");
   EXPECT_EQ(load_more("save_strategy: False\n").config.save_strategy, "no");
@@ -226,7 +234,9 @@ eval_steps: 500
   EXPECT_EQ(loaded.config.eval_strategy, "steps");
   EXPECT_EQ(loaded.config.warmup_ratio, 0.1);
   EXPECT_EQ(loaded.config.warmup_steps, 0);
-  EXPECT_THAT(loaded.notes, Contains(HasSubstr("c.yaml:13: overwrite_cache: accepted, no effect")));
+  EXPECT_THAT(loaded.notes, Contains(HasSubstr("c.yaml:15: dataloader_num_workers: accepted, no effect")));
+  EXPECT_TRUE(loaded.config.overwrite_cache);
+  EXPECT_EQ(loaded.config.preprocessing_num_workers, 16);
   EXPECT_THAT(loaded.notes, Contains(HasSubstr("report_to: no effect: 'wandb'")));
   EXPECT_THAT(loaded.notes, Contains(HasSubstr("packing: no effect")));
   EXPECT_THAT(loaded.notes, Contains(HasSubstr("evaluation_strategy: read as eval_strategy")));

@@ -127,6 +127,9 @@ struct TrainConfig {
   std::vector<double> interleave_probs;
   double val_size = 0.0;
   std::string on_bad_data = "error";
+  std::string tokenized_path;
+  bool overwrite_cache = false;
+  std::optional<int64_t> preprocessing_num_workers;
 
   // Training
   int64_t per_device_train_batch_size = 8;
@@ -232,6 +235,13 @@ struct TrainConfig {
     v("val_size", val_size, between(0, 1e12),
       "Samples held out from the training data for evaluation: a share below 1, or a count.");
     v("on_bad_data", on_bad_data, one_of({"error", "skip"}), "A line that can't be read stops the run, or is skipped.");
+    v.group("Data", KeyEffect::kRunOnly);
+    v("tokenized_path", tokenized_path, any_value(),
+      "Folder of the cache of tokenized samples. Empty: `$QTUNE_CACHE`, else `$XDG_CACHE_HOME/qtune`, else "
+      "`~/.cache/qtune`.");
+    v("overwrite_cache", overwrite_cache, any_value(), "Tokenize again although the cache has it.");
+    v("preprocessing_num_workers", preprocessing_num_workers, between(1, 4096),
+      "Threads that tokenize. null: one a core.");
   }
 
   template <class V>
@@ -299,7 +309,7 @@ struct TrainConfig {
     v("zero_stage", zero_stage, between(0, 1), "1: optimizer state is split over the ranks.");
     v("ddp_timeout", ddp_timeout, at_least(1), "Seconds after which a silent rank ends the run.");
     v("full_determinism", full_determinism, any_value(), "Deterministic kernels on the GPU. The CPU always is.");
-    v("dry_run", dry_run, any_value(), "Check everything, run the largest batch once, train nothing.");
+    v("dry_run", dry_run, any_value(), "Show steps, tokens, a memory estimate and the first batch, and stop.");
     v.section("ops", ops);
   }
 };
