@@ -120,17 +120,20 @@ void sync_folder(const std::filesystem::path& folder) {
   if (::fsync(dir.get()) != 0 && errno != EINVAL) fail(folder, "sync");
 }
 
-MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  const FileDescriptor file(path, O_RDONLY);
+MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) { map(FileDescriptor(path, O_RDONLY).get()); }
+
+MappedFile::MappedFile(int descriptor, const std::filesystem::path& name) : path_(name) { map(descriptor); }
+
+void MappedFile::map(int descriptor) {
   struct stat info {};
-  if (::fstat(file.get(), &info) != 0) fail(path, "stat");
-  if (!S_ISREG(info.st_mode)) throw Error(fmt::format("{}: expected a regular file", path.string()));
+  if (::fstat(descriptor, &info) != 0) fail(path_, "stat");
+  if (!S_ISREG(info.st_mode)) throw Error(fmt::format("{}: expected a regular file", path_.string()));
   size_ = static_cast<size_t>(info.st_size);
   if (size_ == 0) return;
-  data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
   if (data_ == MAP_FAILED) {
     data_ = nullptr;
-    fail(path, "map");
+    fail(path_, "map");
   }
 }
 

@@ -38,9 +38,10 @@ LoadedSamples load_for_inspection(const LoadedConfig& loaded_config) {
   const double allowed = options.max_untrained_fraction;
   options.max_untrained_fraction = 1.0;
   LoadedSamples loaded = load_samples(options);
-  if (static_cast<double>(loaded.num_untrained) > allowed * static_cast<double>(loaded.num_records)) {
+  const SampleCounts& counts = loaded.counts;
+  if (static_cast<double>(counts.num_untrained) > allowed * static_cast<double>(counts.num_records)) {
     spdlog::warn("{} of {} samples have no trained token: training would stop (more than {:.0f} %)",
-                 loaded.num_untrained, loaded.num_records, 100 * allowed);
+                 counts.num_untrained, counts.num_records, 100 * allowed);
   }
   return loaded;
 }
@@ -66,16 +67,16 @@ void show_sample(const TokenizedSample& sample, const DecodeIds& decode, MarkSty
 
 void show_statistics(const LoadedSamples& loaded, const TrainConfig& config) {
   std::vector<int64_t> lengths;
-  for (const TokenizedSample& sample : loaded.samples) lengths.push_back(sample.num_tokens());
+  for (size_t i = 0; i < loaded.samples.size(); ++i) lengths.push_back(loaded.samples.num_tokens(i));
   write_output("tokens of a sample, number of samples\n" + length_histogram(lengths) + "\n");
   const auto line = [](const char* name, int64_t count) { write_output(fmt::format("{:<24} {}\n", name, count)); };
   line("samples", static_cast<int64_t>(loaded.samples.size()));
-  line("tokens", loaded.num_tokens());
-  line("trained tokens", loaded.num_trainable_tokens());
-  line(fmt::format("truncated to {}", config.cutoff_len).c_str(), loaded.num_truncated);
-  line("left out, too long", loaded.num_too_long);
-  line("left out, none trained", loaded.num_untrained);
-  line("bad records skipped", loaded.num_bad);
+  line("tokens", loaded.samples.num_tokens());
+  line("trained tokens", loaded.samples.num_trainable_tokens());
+  line(fmt::format("truncated to {}", config.cutoff_len).c_str(), loaded.counts.num_truncated);
+  line("left out, too long", loaded.counts.num_too_long);
+  line("left out, none trained", loaded.counts.num_untrained);
+  line("bad records skipped", loaded.counts.num_bad);
   line("duplicates", count_duplicates(loaded.samples));
 }
 
@@ -87,12 +88,12 @@ int inspect_data(const InspectArguments& arguments) {
   const DecodeIds decode = decoder_for(loaded, config.model_name_or_path);
   const auto size = static_cast<int64_t>(loaded.samples.size());
   const int64_t wanted = arguments.num_shown >= 0 ? arguments.num_shown : arguments.json ? size : kDefaultShown;
-  const auto shown = std::span(loaded.samples).first(static_cast<size_t>(std::min(size, wanted)));
+  const auto num_shown = static_cast<size_t>(std::min(size, wanted));
   if (arguments.json) {
-    for (const TokenizedSample& sample : shown) write_output(sample_json_line(sample, decode) + "\n");
+    for (size_t i = 0; i < num_shown; ++i) write_output(sample_json_line(loaded.samples[i], decode) + "\n");
   } else {
     const MarkStyle style = isatty(STDOUT_FILENO) ? MarkStyle::kColour : MarkStyle::kBrackets;
-    for (const TokenizedSample& sample : shown) show_sample(sample, decode, style);
+    for (size_t i = 0; i < num_shown; ++i) show_sample(loaded.samples[i], decode, style);
     show_statistics(loaded, config);
   }
   return kExitOk;

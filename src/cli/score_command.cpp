@@ -60,14 +60,14 @@ int run_score(const ScoreArguments& a) {
   options.untrained = UntrainedSamples::kKeep;
   AtomicFileWriter out = open_named_file("--out", a.out);
   const LoadedSamples loaded = load_samples(options);
-  const std::vector<TokenizedSample>& samples = loaded.samples;
+  const SampleSet& samples = loaded.samples;
   Model model = Model::load(a.model, {.compute_dtype = parse_compute_dtype(a.dtype)});
   for (size_t first = 0; first < samples.size(); first += static_cast<size_t>(a.batch_size)) {
-    std::vector<const TokenizedSample*> group;
+    std::vector<TokenizedSample> group;
     for (size_t i = first; i < std::min(samples.size(), first + static_cast<size_t>(a.batch_size)); ++i) {
-      group.push_back(&samples[i]);
+      group.push_back(samples[i]);
     }
-    for (const SampleScores& scores : score_pass(model, group, a.batch_size)) {
+    for (const SampleScores& scores : score_pass(model, pointers_to(group), a.batch_size)) {
       check_finite(scores);
       out.write(scores_line(scores) + "\n");
     }

@@ -6,8 +6,6 @@
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
-#include "qtune/base/hash.h"
-
 namespace qtune {
 namespace {
 
@@ -97,20 +95,19 @@ std::string length_histogram(const std::vector<int64_t>& lengths, int max_rows) 
   return text;
 }
 
-int64_t count_duplicates(const std::vector<TokenizedSample>& samples) {
-  std::unordered_multimap<uint64_t, const TokenizedSample*> seen;
+int64_t count_duplicates(const SampleSet& samples) {
+  std::unordered_multimap<uint64_t, size_t> seen;
   int64_t num_duplicates = 0;
-  for (const TokenizedSample& sample : samples) {
-    const char* bytes = reinterpret_cast<const char*>(sample.input_ids.data());
-    const uint64_t key = hash64({bytes, sample.input_ids.size() * sizeof(int32_t)});
-    const auto [begin, end] = seen.equal_range(key);
-    const bool duplicate = std::any_of(begin, end, [&](const auto& entry) {
-      return entry.second->input_ids == sample.input_ids && entry.second->trained == sample.trained;
-    });
+  for (size_t i = 0; i < samples.size(); ++i) {
+    const auto [begin, end] = seen.equal_range(samples.hash(i));
+    const bool duplicate = begin != end && std::any_of(begin, end, [&, sample = samples[i]](const auto& entry) {
+                             const TokenizedSample other = samples[entry.second];
+                             return other.input_ids == sample.input_ids && other.trained == sample.trained;
+                           });
     if (duplicate) {
       ++num_duplicates;
     } else {
-      seen.emplace(key, &sample);
+      seen.emplace(samples.hash(i), i);
     }
   }
   return num_duplicates;

@@ -2,6 +2,12 @@
 
 namespace qtune {
 
+std::vector<const TokenizedSample*> pointers_to(const std::vector<TokenizedSample>& samples) {
+  std::vector<const TokenizedSample*> pointers;
+  for (const TokenizedSample& sample : samples) pointers.push_back(&sample);
+  return pointers;
+}
+
 std::vector<int32_t> trainable_positions(const TokenizedSample& sample) {
   std::vector<int32_t> positions;
   for (size_t k = 1; k < sample.trained.size(); ++k) {

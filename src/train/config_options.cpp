@@ -26,6 +26,10 @@ LoadSamplesOptions sample_options(const LoadedConfig& loaded, const std::vector<
   options.tokenize.history = config.mask_history ? HistoryTraining::kLastAnswer : HistoryTraining::kAll;
   options.tokenize.eos_ids = model.eos_ids;
   options.vocab_size = model.vocab_size;
+  options.cache_folder =
+      config.tokenized_path.empty() ? default_cache_folder() : std::filesystem::path(config.tokenized_path);
+  options.cache_use = config.overwrite_cache ? CacheUse::kOverwrite : CacheUse::kRead;
+  options.num_threads = static_cast<int>(config.preprocessing_num_workers.value_or(0));
   const auto origin = loaded.origins.find("cutoff_len");
   if (origin != loaded.origins.end() && origin->second != "default") options.max_positions = model.max_positions;
   return options;

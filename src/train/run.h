@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
-#include <vector>
 
 #include "output_dir.h"
 #include "qtune/batch/epoch_order.h"
@@ -17,7 +16,7 @@
 #include "qtune/optim/optimizer.h"
 #include "qtune/optim/schedule.h"
 #include "qtune/prune/pruner.h"
-#include "qtune/text/tokenized_sample.h"
+#include "qtune/text/sample_store.h"
 #include "run_log.h"
 
 namespace qtune {
@@ -27,7 +26,7 @@ struct TrainingRun {
   std::unique_ptr<OutputDir> folder;  // holds its lock
   std::shared_ptr<RunLog> log;
   std::filesystem::path output_dir;
-  std::vector<TokenizedSample> samples, eval_samples;
+  SampleSet samples, eval_samples;
   Model model;
   Pruner pruner;
   std::unique_ptr<Optimizer> optimizer;

@@ -21,25 +21,14 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kHeldOutStream = 0x68656c64;  // "held": apart from other users of the seed
 
-std::vector<TokenizedSample> load_logged(const LoadedConfig& loaded, const std::vector<std::string>& datasets,
-                                         const ModelConfig& model) {
+SampleSet load_logged(const LoadedConfig& loaded, const std::vector<std::string>& datasets, const ModelConfig& model) {
   LoadedSamples samples = load_samples(sample_options(loaded, datasets, model));
   spdlog::info("{}: {}", fmt::join(datasets, ", "), samples.summary());
   return std::move(samples.samples);
 }
 
-uint64_t hash_samples(const std::vector<TokenizedSample>& samples) {
-  uint64_t hash = 0;
-  const auto bytes = [](const auto& v) {
-    return std::string_view(reinterpret_cast<const char*>(v.data()), v.size() * sizeof v[0]);
-  };
-  for (const TokenizedSample& s : samples) hash = mix64(hash ^ hash64(bytes(s.input_ids))) ^ hash64(bytes(s.trained));
-  return hash;
-}
-
 /// Moves val_size samples (a share below 1, or a count), drawn by the seed, to the held-out set. Both keep file order.
-void hold_out(const TrainConfig& config, std::vector<TokenizedSample>& samples,
-              std::vector<TokenizedSample>& held_out) {
+void hold_out(const TrainConfig& config, SampleSet& samples, SampleSet& held_out) {
   const double n = static_cast<double>(samples.size());
   const int64_t count = static_cast<int64_t>(config.val_size < 1 ? std::ceil(config.val_size * n) : config.val_size);
   if (count >= static_cast<int64_t>(samples.size())) {
@@ -47,11 +36,10 @@ void hold_out(const TrainConfig& config, std::vector<TokenizedSample>& samples,
   }
   auto order =
       random_permutation(static_cast<uint64_t>(config.seed), kHeldOutStream, static_cast<int64_t>(samples.size()));
-  std::vector<bool> chosen(samples.size());
-  for (int64_t i = 0; i < count; ++i) chosen[static_cast<size_t>(order[static_cast<size_t>(i)])] = true;
-  std::vector<TokenizedSample> rest;
-  for (size_t i = 0; i < samples.size(); ++i) (chosen[i] ? held_out : rest).push_back(std::move(samples[i]));
-  samples = std::move(rest);
+  std::sort(order.begin(), order.begin() + count);
+  std::sort(order.begin() + count, order.end());
+  held_out = samples.pick(std::span(order).first(static_cast<size_t>(count)));
+  samples = samples.pick(std::span(order).subspan(static_cast<size_t>(count)));
 }
 
 int64_t count_total_steps(const TrainConfig& config, int64_t steps_per_epoch) {
@@ -141,8 +129,8 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
   auto folder = std::make_unique<OutputDir>(c);
   const std::optional<fs::path> checkpoint = find_checkpoint(c);
   const ModelConfig model_config = read_model_config(c.model_name_or_path);
-  std::vector<TokenizedSample> samples = load_logged(loaded, c.dataset, model_config);
-  std::vector<TokenizedSample> held_out;
+  SampleSet samples = load_logged(loaded, c.dataset, model_config);
+  SampleSet held_out;
   if (!c.eval_dataset.empty()) held_out = load_logged(loaded, c.eval_dataset, model_config);
   if (c.val_size > 0) hold_out(c, samples, held_out);
 
@@ -169,7 +157,7 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
   run.state.seed = c.seed;
   run.state.num_samples = plan.num_samples;
   run.state.samples_per_step = plan.samples_per_step;
-  run.state.data_hash = hash_samples(run.samples);
+  run.state.data_hash = run.samples.hash();
   run.state.total_steps = count_total_steps(c, plan.steps_per_epoch());
   const int64_t warmup = resolve_warmup_steps(c.warmup_steps, c.warmup_ratio, run.state.total_steps);
   run.schedule = {.type = parse_schedule_type(c.lr_scheduler_type),

@@ -26,9 +26,9 @@ class PhaseClock {
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
-SamplePointers next_samples(TrainingRun& run) {
-  SamplePointers samples;
-  for (const int64_t index : run.sampler->next()) samples.push_back(&run.samples[static_cast<size_t>(index)]);
+std::vector<TokenizedSample> next_samples(TrainingRun& run) {
+  std::vector<TokenizedSample> samples;
+  for (const int64_t index : run.sampler->next()) samples.push_back(run.samples[static_cast<size_t>(index)]);
   return samples;
 }
 
@@ -123,7 +123,8 @@ StepResult train_step(TrainingRun& run) {
   PhaseClock clock;
   StepResult result;
   StepMetrics& m = result.metrics;
-  const SamplePointers samples = next_samples(run);
+  const std::vector<TokenizedSample> own_samples = next_samples(run);
+  const SamplePointers samples = pointers_to(own_samples);
   m.step = run.state.step + 1;
   m.epoch = run.sampler->epoch();
   m.learning_rate = run.schedule.at(run.state.step);

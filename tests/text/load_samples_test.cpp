@@ -58,7 +58,7 @@ TEST_F(LoadSamples, PreTokenizedDataNeedsNeitherTokenizerNorTemplate) {
   ASSERT_EQ(loaded.samples.size(), 1u);
   EXPECT_EQ(loaded.samples[0].trained, (std::vector<uint8_t>{0, 1, 1, 0}));
   EXPECT_EQ(loaded.samples[0].end_of_turn, (std::vector<uint8_t>{0, 0, 1, 0}));
-  EXPECT_EQ(loaded.num_trainable_tokens(), 2);
+  EXPECT_EQ(loaded.samples.num_trainable_tokens(), 2);
 }
 
 TEST_F(LoadSamples, AConversationBringsTokenizerAndTemplate) {
@@ -67,7 +67,7 @@ TEST_F(LoadSamples, AConversationBringsTokenizerAndTemplate) {
   const LoadedSamples loaded = load();
   ASSERT_NE(loaded.tokenizer, nullptr);
   ASSERT_EQ(loaded.samples.size(), 1u);
-  const TokenizedSample& sample = loaded.samples[0];
+  const TokenizedSample sample = loaded.samples[0];
   std::vector<int32_t> trained;
   for (size_t k = 0; k < sample.input_ids.size(); ++k) {
     if (sample.trained[k]) trained.push_back(sample.input_ids[k]);
@@ -112,8 +112,8 @@ TEST_F(LoadSamples, SkippingCountsWhatCannotBeReadAndWhatCannotBeRendered) {
            OnBadData::kSkip);
   const LoadedSamples loaded = load();
   EXPECT_EQ(loaded.samples.size(), 1u);
-  EXPECT_EQ(loaded.num_bad, 3);
-  EXPECT_EQ(loaded.num_records, 1);
+  EXPECT_EQ(loaded.counts.num_bad, 3);
+  EXPECT_EQ(loaded.counts.num_records, 1);
 }
 
 TEST_F(LoadSamples, TruncatedAndDroppedSamplesAreCounted) {
@@ -121,11 +121,11 @@ TEST_F(LoadSamples, TruncatedAndDroppedSamplesAreCounted) {
   options_.tokenize.cutoff_len = 4;
   const LoadedSamples cut = load();
   EXPECT_EQ(cut.samples.size(), 2u);
-  EXPECT_EQ(cut.num_truncated, 1);
+  EXPECT_EQ(cut.counts.num_truncated, 1);
   options_.tokenize.excess = ExcessLength::kDrop;
   const LoadedSamples dropped = load();
   EXPECT_EQ(dropped.samples.size(), 1u);
-  EXPECT_EQ(dropped.num_too_long, 1);
+  EXPECT_EQ(dropped.counts.num_too_long, 1);
   EXPECT_EQ(dropped.summary(), "1 samples, 2 tokens, 1 of them trained; 1 too long and left out");
 }
 
@@ -140,7 +140,7 @@ TEST_F(LoadSamples, SamplesWithoutATrainedTokenAreLeftOutUpToFivePercent) {
   add_file(repeated(kTrained, 19) + kUntrained);
   const LoadedSamples loaded = load();
   EXPECT_EQ(loaded.samples.size(), 19u);
-  EXPECT_EQ(loaded.num_untrained, 1);
+  EXPECT_EQ(loaded.counts.num_untrained, 1);
   options_.datasets.clear();
   add_file(repeated(kTrained, 18) + kUntrained);
   EXPECT_THAT(error(), AllOf(HasSubstr("d0.jsonl:19:"), HasSubstr("at least 95 %"), HasSubstr("1 of 19")));
@@ -151,7 +151,7 @@ TEST_F(LoadSamples, ScoringKeepsSamplesWithoutATrainedToken) {
   add_file(R"({"input_ids":[1,2],"labels":[-100,-100]})");
   const LoadedSamples loaded = load();
   EXPECT_EQ(loaded.samples.size(), 1u);
-  EXPECT_EQ(loaded.num_untrained, 1);
+  EXPECT_EQ(loaded.counts.num_untrained, 1);
 }
 
 TEST_F(LoadSamples, NothingLeftIsAnError) {

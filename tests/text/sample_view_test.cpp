@@ -65,9 +65,14 @@ TEST(LengthHistogram, NeverHasMoreRowsThanAsked) {
 }
 
 TEST(CountDuplicates, ComparesTokensAndWhatIsTrained) {
-  EXPECT_EQ(count_duplicates({sample_of("ab", ".x"), sample_of("ab", ".x"), sample_of("ab", "xx"),
-                              sample_of("ac", ".x"), sample_of("ab", ".x")}),
-            2);
+  SampleStoreWriter writer("");
+  for (const TokenizedSample& sample : {sample_of("ab", ".x"), sample_of("ab", ".x"), sample_of("ab", "xx"),
+                                        sample_of("ac", ".x"), sample_of("ab", ".x")}) {
+    writer.add(sample);
+  }
+  SampleSet samples;
+  samples.append(writer.finish({}, ""));
+  EXPECT_EQ(count_duplicates(samples), 2);
 }
 
 TEST(SampleJsonLine, HasIdTextIdsAndLabels) {

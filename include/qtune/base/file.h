@@ -48,6 +48,8 @@ class MappedFile {
  public:
   /// Throws: Error naming the path and the reason.
   explicit MappedFile(const std::filesystem::path& path);
+  /// The same from an open descriptor, which is not kept; `name` is for messages.
+  MappedFile(int descriptor, const std::filesystem::path& name);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
@@ -56,6 +58,8 @@ class MappedFile {
   const std::filesystem::path& path() const { return path_; }
 
  private:
+  void map(int descriptor);
+
   std::filesystem::path path_;
   void* data_ = nullptr;
   size_t size_ = 0;

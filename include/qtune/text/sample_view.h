@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "qtune/text/tokenized_sample.h"
+#include "qtune/text/sample_store.h"
 
 namespace qtune {
 
@@ -31,7 +31,7 @@ std::string marked_text(const TokenizedSample& sample, const DecodeIds& decode, 
 std::string length_histogram(const std::vector<int64_t>& lengths, int max_rows = 10);
 
 /// How many samples have the same tokens and the same trained tokens as an earlier one.
-int64_t count_duplicates(const std::vector<TokenizedSample>& samples);
+int64_t count_duplicates(const SampleSet& samples);
 
 /// One line of JSON: {"id", "text", "input_ids", "labels"}; `text` null when `decode` is empty.
 std::string sample_json_line(const TokenizedSample& sample, const DecodeIds& decode);

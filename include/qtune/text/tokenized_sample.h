@@ -17,6 +17,9 @@ struct TokenizedSample {
   int64_t num_tokens() const { return static_cast<int64_t>(input_ids.size()); }
 };
 
+/// What a batch takes; `samples` must stay where they are.
+std::vector<const TokenizedSample*> pointers_to(const std::vector<TokenizedSample>& samples);
+
 /// T(x) of the paper: positions k >= 1 with trained[k], ascending. Position 0 has nothing before it to be predicted
 /// from.
 std::vector<int32_t> trainable_positions(const TokenizedSample& sample);

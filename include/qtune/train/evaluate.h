@@ -2,16 +2,15 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 
 #include "qtune/metrics/step_metrics.h"
 #include "qtune/model/model.h"
-#include "qtune/text/tokenized_sample.h"
+#include "qtune/text/sample_store.h"
 
 namespace qtune {
 
 /// Mean nll over all trainable tokens of `samples`, with its standard error (tokens of one sample are not independent,
 /// so it is taken over samples: ratio estimator). Fills eval_* of the result; at least one trainable token is needed.
-EvalMetrics evaluate(Model& model, std::span<const TokenizedSample> samples, int64_t micro_batch);
+EvalMetrics evaluate(Model& model, const SampleSet& samples, int64_t micro_batch);
 
 }  // namespace qtune

@@ -1,0 +1,157 @@
+#include "sample_cache.h"
+
+#include <fcntl.h>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <ctime>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <system_error>
+
+#include "qtune/base/error.h"
+#include "qtune/base/file.h"
+#include "qtune/base/hash.h"
+#include "qtune/base/log.h"
+
+namespace qtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// To be raised with every change in how samples are read, rendered, tokenized, cut or stored.
+constexpr int kVersion = 1;
+
+constexpr const char* kModelFiles[] = {"tokenizer.json",          "tokenizer.model",   "tokenizer_config.json",
+                                       "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"};
+
+/// Held by the process that makes a cache file. Closing lets it go, also when the process dies.
+class CacheLock {
+ public:
+  explicit CacheLock(fs::path path)
+      : path_(std::move(path)), fd_(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {}
+
+  ~CacheLock() {
+    if (fd_ < 0) return;
+    // Who waits holds the same file and finds the finished cache; who comes later looks for the cache first.
+    ::unlink(path_.c_str());
+    ::close(fd_);
+  }
+  CacheLock(const CacheLock&) = delete;
+  CacheLock& operator=(const CacheLock&) = delete;
+
+  void wait(const std::string& data_file) {
+    if (fd_ < 0 || ::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
+    if (errno != EWOULDBLOCK) return;
+    spdlog::info("{}: another process tokenizes it: waiting", data_file);
+    while (::flock(fd_, LOCK_EX) != 0 && errno == EINTR) {
+    }
+  }
+
+ private:
+  fs::path path_;
+  int fd_;
+};
+
+std::shared_ptr<const SampleStore> open_store(const fs::path& file, const std::string& key) {
+  std::error_code missing;
+  if (!fs::exists(file, missing)) return nullptr;
+  try {
+    auto store = std::make_shared<const SampleStore>(file);
+    if (store->key() == key) return store;
+  } catch (const std::exception& e) {
+    spdlog::warn("{}; it is made again", e.what());
+  }
+  return nullptr;
+}
+
+fs::path cache_file(const fs::path& folder, const DatasetSpec& spec, const std::string& key) {
+  return folder / fmt::format("{}-{}.samples", fs::path(spec.file).stem().string(), hex64(hash64(key)));
+}
+
+}  // namespace
+
+fs::path default_cache_folder() {
+  if (const char* own = std::getenv("QTUNE_CACHE")) return own;
+  if (const char* shared = std::getenv("XDG_CACHE_HOME"); shared && *shared) return fs::path(shared) / "qtune";
+  if (const char* home = std::getenv("HOME"); home && *home) return fs::path(home) / ".cache" / "qtune";
+  return {};
+}
+
+std::string model_files_hash(const fs::path& model_folder) {
+  std::string text;
+  for (const char* name : kModelFiles) {
+    std::error_code missing;
+    if (!fs::is_regular_file(model_folder / name, missing)) continue;
+    const std::string content = read_file(model_folder / name);
+    text += fmt::format("{} {}\n", name, hex64(hash64(content)));
+    if (content.find("strftime_now") == std::string::npos) continue;
+    const std::time_t now = std::time(nullptr);
+    text += fmt::format("{:%Y-%m-%d}\n", fmt::localtime(now));
+  }
+  return hex64(hash64(text));
+}
+
+std::string cache_key(const DatasetSpec& spec, const LoadSamplesOptions& options, const std::string& model_files) {
+  std::error_code error;
+  const fs::path file = fs::canonical(spec.file, error);
+  if (error || !fs::is_regular_file(file)) return "";
+  const TokenizeOptions& t = options.tokenize;
+  const nlohmann::json key = {{"version", kVersion},
+                              {"file", file.string()},
+                              {"named", spec.file},
+                              {"bytes", fs::file_size(file)},
+                              {"changed", fs::last_write_time(file).time_since_epoch().count()},
+                              {"formatting", to_string(spec.formatting)},
+                              {"columns", spec.columns},
+                              {"tags", spec.tags},
+                              {"num_samples", spec.num_samples},
+                              {"skip_bad", spec.on_bad_data == OnBadData::kSkip},
+                              {"model_files", model_files},
+                              {"template", options.template_name},
+                              {"vocab_size", options.vocab_size},
+                              {"cutoff_len", t.cutoff_len},
+                              {"excess", static_cast<int>(t.excess)},
+                              {"train_on_prompt", t.prompt == PromptTraining::kAll},
+                              {"mask_history", t.history == HistoryTraining::kLastAnswer},
+                              {"eos_ids", t.eos_ids},
+                              {"keep_untrained", options.untrained == UntrainedSamples::kKeep}};
+  return key.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::shared_ptr<const SampleStore> open_or_make(const DatasetSpec& spec, const LoadSamplesOptions& options,
+                                                const std::string& key, const MakeStore& make) {
+  const fs::path& folder = options.cache_folder;
+  if (folder.empty() || key.empty()) return make("");
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error || ::access(folder.c_str(), W_OK) != 0) {
+    spdlog::warn("{}: can't be written to, so tokenized samples are not kept ---> set tokenized_path", folder.string());
+    return make("");
+  }
+  const fs::path file = cache_file(folder, spec, key);
+  const auto reuse = [&]() -> std::shared_ptr<const SampleStore> {
+    auto store = open_store(file, key);
+    if (store) spdlog::info("{}: tokenized before, taken from {}", spec.file, file.string());
+    return store;
+  };
+  if (options.cache_use == CacheUse::kRead) {
+    if (auto store = reuse()) return store;
+  }
+  CacheLock lock(file.string() + ".lock");
+  lock.wait(spec.file);
+  if (options.cache_use == CacheUse::kRead) {
+    if (auto store = reuse()) return store;
+  }
+  try {
+    return make(file);
+  } catch (const StoreWriteError& e) {
+    spdlog::warn("{}; tokenized samples are not kept", e.what());
+    return make("");
+  }
+}
+
+}  // namespace qtune
