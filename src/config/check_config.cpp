@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <initializer_list>
+#include <numeric>
 
 namespace qtune {
 namespace {
@@ -35,6 +37,47 @@ void check_required(Rules& rules, const TrainConfig& c) {
   rules.require(!c.output_dir.empty(), {"output_dir"}, kRequired);
 }
 
+// The same folder, however it is written; neither needs to exist.
+bool is_same_folder(const std::string& a, const std::string& b) {
+  const auto place = [](const std::string& path) {
+    std::error_code failed;
+    const std::filesystem::path whole = std::filesystem::weakly_canonical(std::filesystem::absolute(path), failed);
+    return (failed ? std::filesystem::path(path) : whole / "").lexically_normal();
+  };
+  return !a.empty() && !b.empty() && place(a) == place(b);
+}
+
+void check_folders(Rules& rules, const TrainConfig& c) {
+  constexpr const char* kOverwritten = "expected a folder of the run's own, found that of {} ---> give another path";
+  const std::string adapter = c.adapter_name_or_path.value_or("");
+  rules.require(!is_same_folder(c.output_dir, c.model_name_or_path), {"output_dir", "model_name_or_path"},
+                fmt::format(kOverwritten, "model_name_or_path"));
+  rules.require(!is_same_folder(c.output_dir, adapter), {"output_dir", "adapter_name_or_path"},
+                fmt::format(kOverwritten, "adapter_name_or_path"));
+  rules.require(!is_same_folder(c.tokenized_path, c.output_dir), {"tokenized_path", "output_dir"},
+                fmt::format(kOverwritten, "output_dir"));
+  rules.require(!is_same_folder(c.tokenized_path, c.model_name_or_path), {"tokenized_path", "model_name_or_path"},
+                fmt::format(kOverwritten, "model_name_or_path"));
+  const bool online = c.dataset_dir == "ONLINE" || c.dataset_dir.starts_with("REMOTE:");
+  rules.require(!online, {"dataset_dir"},
+                fmt::format("expected a folder, found '{}' ---> nothing is downloaded; give the folder that holds the "
+                            "data",
+                            c.dataset_dir));
+}
+
+void check_mixing(Rules& rules, const TrainConfig& c) {
+  if (c.interleave_probs.empty()) return;
+  rules.require(c.mix_strategy != "concat", {"interleave_probs", "mix_strategy"},
+                "needs mix_strategy: interleave_under or interleave_over");
+  rules.require(
+      c.interleave_probs.size() == c.dataset.size(), {"interleave_probs", "dataset"},
+      fmt::format("expected one share for each of {} datasets, found {}", c.dataset.size(), c.interleave_probs.size()));
+  constexpr double kRounding = 1e-6;
+  const double sum = std::accumulate(c.interleave_probs.begin(), c.interleave_probs.end(), 0.0);
+  rules.require(std::abs(sum - 1) <= kRounding, {"interleave_probs"},
+                fmt::format("expected shares whose sum is 1, found a sum of {:.6g}", sum));
+}
+
 void check_data(Rules& rules, const TrainConfig& c) {
   rules.require(!(c.mask_history && c.train_on_prompt), {"mask_history", "train_on_prompt"},
                 "can't be true together with train_on_prompt ---> set one of them");
@@ -42,17 +85,18 @@ void check_data(Rules& rules, const TrainConfig& c) {
                 fmt::format("expected a share below 1 or a whole number of samples, found {}", c.val_size));
   rules.require(c.val_size == 0 || c.eval_dataset.empty(), {"val_size", "eval_dataset"},
                 "can't be given together with eval_dataset ---> set one of them");
-  rules.require(c.interleave_probs.empty() || c.mix_strategy != "concat", {"interleave_probs", "mix_strategy"},
-                "needs mix_strategy: interleave_under or interleave_over");
-  rules.require(
-      c.interleave_probs.empty() || c.interleave_probs.size() == c.dataset.size(), {"interleave_probs", "dataset"},
-      fmt::format("expected one share for each of {} datasets, found {}", c.dataset.size(), c.interleave_probs.size()));
+  const std::string with_thoughts = c.template_name.value_or("qwen3");
+  rules.require(c.enable_thinking || with_thoughts != "qwen3", {"enable_thinking", "template"},
+                fmt::format("expected true with {}, found false ---> template: qwen3_nothink writes no thoughts",
+                            c.template_name ? "template qwen3" : "the model's own template"));
 }
 
 void check_evaluation(Rules& rules, const TrainConfig& c) {
   const bool has_data = c.val_size > 0 || !c.eval_dataset.empty();
   constexpr const char* kNoData = "needs held-out data, found none ---> set eval_dataset or val_size";
   rules.require(c.eval_strategy == "no" || has_data, {"eval_strategy", "eval_dataset", "val_size"}, kNoData);
+  rules.require(!c.eval_steps || has_data || c.eval_strategy != "no", {"eval_steps", "eval_dataset", "val_size"},
+                kNoData);
   rules.require(!c.eval_on_start || has_data, {"eval_on_start", "eval_dataset", "val_size"}, kNoData);
   rules.require(!c.load_best_model_at_end || c.eval_strategy != "no", {"load_best_model_at_end", "eval_strategy"},
                 "needs evaluations to choose by ---> set eval_strategy");
@@ -60,6 +104,12 @@ void check_evaluation(Rules& rules, const TrainConfig& c) {
                 {"load_best_model_at_end", "save_strategy", "eval_strategy"},
                 fmt::format("expected the same save_strategy and eval_strategy, found {} and {}", c.save_strategy,
                             c.eval_strategy));
+  const int64_t eval_steps = c.eval_steps.value_or(c.logging_steps);
+  const bool both_count = c.save_strategy == "steps" && c.eval_strategy == "steps";
+  rules.require(
+      !c.load_best_model_at_end || !both_count || c.save_steps % eval_steps == 0,
+      {"load_best_model_at_end", "save_steps", "eval_steps"},
+      fmt::format("expected save_steps to be a multiple of eval_steps, found {} and {}", c.save_steps, eval_steps));
   rules.require(!c.early_stopping_steps || c.eval_strategy != "no", {"early_stopping_steps", "eval_strategy"},
                 "needs evaluations to judge by ---> set eval_strategy");
 }
@@ -72,12 +122,60 @@ void check_length(Rules& rules, const TrainConfig& c) {
                 fmt::format("expected at most max_steps ({}), found {}", c.max_steps, c.warmup_steps));
 }
 
+void check_schedule(Rules& rules, const LoadedConfig& loaded) {
+  const TrainConfig& c = loaded.config;
+  const LrSchedulerKwargs& k = c.lr_scheduler_kwargs;
+  const std::string section = "lr_scheduler_kwargs.", &type = c.lr_scheduler_type;
+  const std::vector<std::string> taken = kwargs_of_schedule(type);
+  TrainConfig copy = c;
+  for (const ConfigKey& key : config_keys(copy)) {
+    if (!key.name.starts_with(section) || format_value(key.field) == "null") continue;
+    const bool takes = std::find(taken.begin(), taken.end(), key.name.substr(section.size())) != taken.end();
+    rules.require(takes, {key.name.c_str(), "lr_scheduler_type"},
+                  taken.empty() ? fmt::format("lr_scheduler_type {} takes none of these ---> remove it", type)
+                                : fmt::format("expected one of {} with lr_scheduler_type {} ---> remove it",
+                                              fmt::join(taken, ", "), type));
+  }
+  const bool to_min_lr = type == "cosine_with_min_lr" || type == "cosine_warmup_with_min_lr";
+  rules.require(!to_min_lr || k.min_lr.has_value() != k.min_lr_rate.has_value(),
+                {"lr_scheduler_type", "lr_scheduler_kwargs.min_lr", "lr_scheduler_kwargs.min_lr_rate"},
+                fmt::format("{} needs one of lr_scheduler_kwargs.min_lr and lr_scheduler_kwargs.min_lr_rate, found {}",
+                            type, k.min_lr ? "both" : "none"));
+  rules.require(!k.min_lr || *k.min_lr <= c.learning_rate, {"lr_scheduler_kwargs.min_lr", "learning_rate"},
+                fmt::format("expected at most learning_rate ({}), found {}", c.learning_rate, k.min_lr.value_or(0)));
+  const double lr_end = k.lr_end.value_or(1e-7);
+  rules.require(type != "polynomial" || lr_end < c.learning_rate,
+                {k.lr_end ? "lr_scheduler_kwargs.lr_end" : "learning_rate", "lr_scheduler_type", "learning_rate"},
+                k.lr_end
+                    ? fmt::format("expected below learning_rate ({}), found {}", c.learning_rate, lr_end)
+                    : fmt::format("expected above lr_scheduler_kwargs.lr_end ({}), found {}", lr_end, c.learning_rate));
+  const double cycles = k.num_cycles.value_or(1);
+  rules.require(type != "cosine_with_restarts" || (cycles >= 1 && std::trunc(cycles) == cycles),
+                {"lr_scheduler_kwargs.num_cycles", "lr_scheduler_type"},
+                fmt::format("expected a whole number, at least 1, with {}, found {}", type, cycles));
+  rules.require(type != "warmup_stable_decay" || k.num_decay_steps,
+                {"lr_scheduler_type", "lr_scheduler_kwargs.num_decay_steps"},
+                "warmup_stable_decay needs lr_scheduler_kwargs.num_decay_steps, found none");
+  const int64_t phases = c.warmup_steps + k.num_stable_steps.value_or(0) + k.num_decay_steps.value_or(0);
+  rules.require(!k.num_decay_steps || c.max_steps <= 0 || phases <= c.max_steps,
+                {"lr_scheduler_kwargs.num_decay_steps", "max_steps", "warmup_steps"},
+                fmt::format("expected warm-up, stable and decay steps of at most max_steps ({}) together, found {}",
+                            c.max_steps, phases));
+}
+
 void check_pruning(Rules& rules, const LoadedConfig& loaded) {
   const PruningConfig& p = loaded.config.pruning;
   rules.require(p.token.method != "qtuning" || p.sample.method == "qtuning",
                 {"pruning.token.method", "pruning.sample.method"},
                 fmt::format("qtuning tokens need pruning.sample.method: qtuning, found {}", p.sample.method));
   // Someone who sets an option of a method that was never named believes that the run prunes.
+  const bool prunes = p.sample.method != "none" || p.token.method != "none";
+  for (const char* key : {"pruning.scope", "pruning.iterations"}) {
+    rules.require(
+        prunes || loaded.origins.at(key) == "default" || loaded.origins.at("pruning.sample.method") != "default",
+        {key, "pruning.sample.method"},
+        "has no effect without a method ---> add pruning.sample.method: qtuning, or remove it");
+  }
   for (const std::string section : {"pruning.sample.", "pruning.token."}) {
     const std::string method = section + "method";
     if (loaded.origins.at(method) != "default") continue;
@@ -112,7 +210,11 @@ const std::vector<NotYetRule>& not_yet_available() {
   static const std::vector<NotYetRule> rules = {
       {"adapter_name_or_path", {"null"}, "merge the adapter into the model first"},
       {"finetuning_type", {"full"}, "set finetuning_type: full"},
-      {"lr_scheduler_type", {"linear", "cosine", "constant", "constant_with_warmup"}, ""},
+      {"mix_strategy", {"concat", "interleave_under", "interleave_over"}, ""},
+      {"lr_scheduler_type",
+       {"linear", "cosine", "constant", "constant_with_warmup", "cosine_with_restarts", "polynomial", "inverse_sqrt",
+        "cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_stable_decay"},
+       ""},
       {"pruning.sample.method", {"none", "random", "qtuning"}, ""},
       {"pruning.token.method", {"none", "random", "qtuning"}, ""},
       {"pruning.score_dtype", {"null"}, "remove it: scores are computed in the type of training"},
@@ -129,45 +231,15 @@ std::vector<std::string> check_config(const CheckedConfig& checked) {
   const TrainConfig& config = checked.loaded.config;
   Rules rules(checked);
   check_required(rules, config);
+  check_folders(rules, config);
   check_data(rules, config);
+  check_mixing(rules, config);
   check_length(rules, config);
+  check_schedule(rules, checked.loaded);
   check_evaluation(rules, config);
   check_pruning(rules, checked.loaded);
   check_not_yet(rules, checked.loaded);
   return std::move(rules.faults);
-}
-
-std::vector<std::string> options_without_effect(const LoadedConfig& loaded) {
-  const TrainConfig& c = loaded.config;
-  std::vector<std::string> notes;
-  const auto note = [&](bool idle, const std::string& key, const std::string& why) {
-    if (idle && loaded.origins.at(key) != "default") {
-      notes.push_back(fmt::format("{}: {}: no effect: {}", loaded.origins.at(key), key, why));
-    }
-  };
-  note(c.packing.has_value(), "packing", "rows are always packed, and samples never see each other");
-  note(c.finetuning_type == "full" && c.lora_rank != 8, "lora_rank", "finetuning_type is full");
-  note(c.finetuning_type == "full" && c.lora_alpha.has_value(), "lora_alpha", "finetuning_type is full");
-  note(c.finetuning_type == "full" && c.lora_dropout != 0, "lora_dropout", "finetuning_type is full");
-  note(c.finetuning_type == "full" && c.lora_target != std::vector<std::string>{"all"}, "lora_target",
-       "finetuning_type is full");
-  note(c.finetuning_type == "full" && c.use_rslora, "use_rslora", "finetuning_type is full");
-  note(c.eval_strategy != "steps" && c.eval_steps.has_value(), "eval_steps", "eval_strategy is " + c.eval_strategy);
-  note(c.eval_strategy == "no" && !c.eval_on_start && !c.eval_dataset.empty(), "eval_dataset",
-       "eval_strategy is no, so nothing is evaluated while training");
-  note(c.eval_strategy == "no" && !c.eval_on_start && c.val_size > 0, "val_size",
-       "eval_strategy is no, so the held-out samples are neither trained nor evaluated");
-  note(c.warmup_steps > 0 && c.warmup_ratio > 0, "warmup_ratio", "warmup_steps wins");
-  note(c.lr_scheduler_type == "constant" && c.warmup_steps > 0, "warmup_steps",
-       "lr_scheduler_type constant has no warm-up; constant_with_warmup has");
-  note(c.lr_scheduler_type == "constant" && c.warmup_ratio > 0, "warmup_ratio",
-       "lr_scheduler_type constant has no warm-up; constant_with_warmup has");
-  note(c.max_steps > 0 && c.num_train_epochs != 3.0, "num_train_epochs", "max_steps wins");
-  note(c.save_strategy != "steps" && c.save_steps != 500, "save_steps", "save_strategy is " + c.save_strategy);
-  for (const std::string& tracker : c.report_to) {
-    note(tracker != "none", "report_to", fmt::format("'{}' is not written to; metrics.jsonl has every step", tracker));
-  }
-  return notes;
 }
 
 }  // namespace qtune

@@ -19,8 +19,8 @@ struct CheckedConfig {
 /// Faults of the whole, one line each. Rules about a faulty key are left out.
 std::vector<std::string> check_config(const CheckedConfig& checked);
 
-/// Options that are given but change nothing beside the others, one line each.
-std::vector<std::string> options_without_effect(const LoadedConfig& loaded);
+/// Options that are given but change nothing beside the others, and what else is worth knowing; one line each.
+std::vector<std::string> config_notes(const LoadedConfig& loaded);
 
 /// A key of which this version has only some values.
 struct NotYetRule {

@@ -44,6 +44,7 @@ std::string type_name(const FieldRef& field) {
                         [](const bool*) { return "true or false"; },
                         [](const std::optional<std::string>*) { return "text"; },
                         [](const std::optional<int64_t>*) { return "whole number"; },
+                        [](const std::optional<double>*) { return "number"; },
                         [](const std::optional<bool>*) { return "true or false"; },
                         [](const std::vector<std::string>*) { return "list"; },
                         [](const std::vector<double>*) { return "list of numbers"; },

@@ -87,7 +87,9 @@ std::string key_tables() {
 std::string foreign_table(const char* head, ForeignKind kind) {
   std::string text = head;
   for (const ForeignKey& key : foreign_keys()) {
-    if (key.kind == kind) text += fmt::format("| `{}` | {} |\n", key.name, in_table(key.text));
+    if (key.kind != kind) continue;
+    const std::string accepted = key.harmless_value.empty() ? "" : fmt::format(" (accepted: `{}`)", key.harmless_value);
+    text += fmt::format("| `{}` | {}{} |\n", key.name, in_table(key.text), accepted);
   }
   return text;
 }
@@ -101,9 +103,11 @@ std::string config_markdown() {
       "\n## Keys of LLaMA-Factory and the HF Trainer without use here\n\n"
       "Accepted with a note. A `*` stands for any rest of the name.\n\n| key | why |\n|---|---|\n",
       ForeignKind::kHarmless);
-  text += foreign_table("\nOld names, read as today's:\n\n| key | read as |\n|---|---|\n", ForeignKind::kOldName);
+  text += foreign_table("\nOther names of the same key, read as that key:\n\n| key | read as |\n|---|---|\n",
+                        ForeignKind::kOldName);
   text += foreign_table(
-      "\n## Not supported\n\nAn error, unless null, false, none, 0 or empty.\n\n| key | instead |\n|---|---|\n",
+      "\n## Not supported\n\nAn error, unless null, false, none, 0 or empty, or as the line says.\n\n| key | instead "
+      "|\n|---|---|\n",
       ForeignKind::kUnsupported);
   text += foreign_table(
       "\n## Spellings of TRL, Axolotl and torchtune\n\nAn error that names qtune's key.\n\n| key | here |\n|---|---|\n",

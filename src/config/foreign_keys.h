@@ -9,7 +9,7 @@ namespace qtune {
 enum class ForeignKind {
   kOldName,        // an earlier name of a key: read as that key, with a note
   kHarmless,       // accepted with a note; qtune has no use for it
-  kUnsupported,    // an error, unless it is switched off
+  kUnsupported,    // an error, unless its value asks for nothing special
   kOtherSpelling,  // another program's name of a key: an error that names qtune's
 };
 
@@ -17,7 +17,8 @@ struct ForeignKey {
   std::string name;  // a '*' at the end stands for any rest
   ForeignKind kind;
   std::string text;  // kOldName, kOtherSpelling: qtune's key; kHarmless: why; kUnsupported: what to do instead
-  std::string harmless_value;  // kUnsupported: a value that asks for nothing special
+  std::string
+      harmless_value;  // kUnsupported: the values that ask for nothing special, "a, b"; "": null, false, none, 0
 };
 
 /// In the order of the docs page.

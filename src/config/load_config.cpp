@@ -46,6 +46,22 @@ bool is_off(const ConfigEntry& entry) {
   return text.empty() || text == "none" || parse_truth(text) == false || parse_number(text) == 0.0;
 }
 
+// Whether a key that is not supported has a value that asks for nothing special.
+bool asks_for_nothing(const ConfigEntry& entry, const ForeignKey& foreign) {
+  if (entry.kind == Kind::kNull) return true;
+  if (foreign.harmless_value.empty()) return is_off(entry);
+  return entry.kind == Kind::kText &&
+         (", " + foreign.harmless_value + ",").find(", " + entry.values[0] + ",") != std::string::npos;
+}
+
+// transformers reads a number of steps below 1 as a share of the run, whose length is not known here.
+bool is_share_of_steps(const ConfigEntry& entry) {
+  const bool counts_steps = entry.key == "eval_steps" || entry.key == "save_steps" || entry.key == "logging_steps";
+  if (!counts_steps || entry.kind != Kind::kText) return false;
+  const std::optional<double> value = parse_number(entry.values[0]);
+  return value && *value > 0 && *value < 1;
+}
+
 // Reads entries into a config, key by key.
 class Loader {
  public:
@@ -59,14 +75,7 @@ class Loader {
   void read(ConfigEntry entry) {
     use_share_of_steps(entry);
     if (const ConfigKey* key = find_key(entry.key)) return read_own(entry, *key);
-    if (is_section(entry.key)) {
-      // An empty section is one that is not there.
-      if (entry.kind != Kind::kNull) {
-        fail(fmt::format("{}: {}: expected a section with keys of its own, found {}", entry.place, entry.key,
-                         shown_value(entry)));
-      }
-      return;
-    }
+    if (is_section(entry.key)) return read_section(entry);
     if (const ForeignKey* foreign = find_foreign_key(entry.key)) return read_foreign(entry, *foreign);
     fail_unknown(entry);
   }
@@ -85,8 +94,8 @@ class Loader {
     if (const auto truth = resume ? parse_truth(*resume) : std::nullopt) resume = *truth ? "true" : "false";
     fail_all(check_config({loaded_, faulty_keys_}));
     throw_faults();
-    const std::vector<std::string> idle = options_without_effect(loaded_);
-    loaded_.notes.insert(loaded_.notes.end(), idle.begin(), idle.end());
+    const std::vector<std::string> notes = config_notes(loaded_);
+    loaded_.notes.insert(loaded_.notes.end(), notes.begin(), notes.end());
     return std::move(loaded_);
   }
 
@@ -99,6 +108,21 @@ class Loader {
   bool is_section(const std::string& name) const {
     return std::any_of(keys_.begin(), keys_.end(),
                        [&](const ConfigKey& key) { return key.name.starts_with(name + "."); });
+  }
+
+  void read_section(const ConfigEntry& entry) {
+    if (entry.kind == Kind::kNull) return;  // an empty section is one that is not there
+    // The HF Trainer takes a section as one text of JSON too.
+    if (entry.kind != Kind::kText || !entry.values[0].starts_with("{")) {
+      return fail(fmt::format("{}: {}: expected a section with keys of its own, found {}", entry.place, entry.key,
+                              shown_value(entry)));
+    }
+    ParsedEntries inside = parse_override(entry.key + "=" + entry.values[0]);
+    for (const std::string& fault : inside.faults) fail(entry.place + fault.substr(fault.find(':')));
+    for (ConfigEntry& part : inside.entries) {
+      part.place = entry.place;
+      if (part.key != entry.key) read(std::move(part));
+    }
   }
 
   // transformers 5 takes a warmup_steps below 1 as a share of all steps.
@@ -115,7 +139,9 @@ class Loader {
     const std::string expected = read_value(entry, key);
     if (expected.empty()) return;
     faulty_keys_.insert(key.name);
-    fail(fmt::format("{}: {}: expected {}, found {}", entry.place, entry.key, expected, shown_value(entry)));
+    fail(fmt::format(
+        "{}: {}: expected {}, found {}{}", entry.place, entry.key, expected, shown_value(entry),
+        is_share_of_steps(entry) ? " ---> write a number of steps; a share of the run is not read here" : ""));
   }
 
   void read_foreign(const ConfigEntry& entry, const ForeignKey& foreign) {
@@ -130,8 +156,7 @@ class Loader {
       case ForeignKind::kHarmless:
         return note(entry, "accepted, no effect: " + foreign.text);
       case ForeignKind::kUnsupported:
-        if (is_off(entry)) return;
-        if (entry.kind == Kind::kText && entry.values[0] == foreign.harmless_value) return;
+        if (asks_for_nothing(entry, foreign)) return;
         return fail(fmt::format("{}: {}: not supported, found {} ---> {}", entry.place, entry.key, shown_value(entry),
                                 foreign.text));
       case ForeignKind::kOtherSpelling:

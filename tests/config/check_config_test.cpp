@@ -74,9 +74,10 @@ TEST(CheckConfig, WhatThisVersionLacksIsRefusedByName) {
       {"pruning: {sample: {method: infobatch}}\n",
        "c.yaml:5: pruning.sample.method: expected none, random, qtuning, found infobatch: not available in this "
        "version"},
-      {"lr_scheduler_type: polynomial\n",
-       "c.yaml:5: lr_scheduler_type: expected linear, cosine, constant, constant_with_warmup, found polynomial: not "
-       "available in this version"},
+      {"lr_scheduler_type: reduce_lr_on_plateau\n",
+       "c.yaml:5: lr_scheduler_type: expected linear, cosine, constant, constant_with_warmup, cosine_with_restarts, "
+       "polynomial, inverse_sqrt, cosine_with_min_lr, cosine_warmup_with_min_lr, warmup_stable_decay, found "
+       "reduce_lr_on_plateau: not available in this version"},
   };
   for (const FaultCase& c : cases) EXPECT_EQ(faults_of_more(c.yaml), c.fault) << c.yaml;
 }
@@ -100,9 +101,9 @@ TEST(Notes, NameOptionsWithoutEffect) {
   const std::vector<std::string> notes =
       load_more("max_steps: 5\nnum_train_epochs: 2\nlora_rank: 16\nval_size: 4\neval_steps: 3\n").notes;
   EXPECT_THAT(notes, ElementsAre(HasSubstr("c.yaml:7: lora_rank: no effect: finetuning_type is full"),
+                                 HasSubstr("c.yaml:6: num_train_epochs: no effect: max_steps wins"),
                                  HasSubstr("c.yaml:9: eval_steps: no effect: eval_strategy is no"),
-                                 HasSubstr("c.yaml:8: val_size: no effect: eval_strategy is no"),
-                                 HasSubstr("c.yaml:6: num_train_epochs: no effect: max_steps wins")));
+                                 HasSubstr("c.yaml:8: val_size: no effect: eval_strategy is no")));
   EXPECT_THAT(load_more("").notes, IsEmpty());
 }
 

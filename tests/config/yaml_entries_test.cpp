@@ -17,7 +17,7 @@ TEST(Yaml, SyntaxErrorsNameFileAndLineAndNothingElse) {
 
 TEST(Yaml, KeysGivenTwiceAreFaults) {
   EXPECT_EQ(faults_of_more("seed: 1\nseed: 1\n"), "c.yaml:6: seed: given twice, first in line 5 ---> keep one of them");
-  EXPECT_EQ(faults_of_more("ops: {reference: true}\npruning: {scope: micro}\nops: {reference: true}\n"),
+  EXPECT_EQ(faults_of_more("ops: {reference: true}\ncolumns: {prompt: q}\nops: {reference: true}\n"),
             "c.yaml:7: ops: given twice, first in line 5 ---> keep one of them");
 }
 

@@ -38,7 +38,7 @@ enum class KeyEffect {
 /// The kinds of values. An optional value may be null in YAML.
 using FieldRef =
     std::variant<std::string*, int64_t*, double*, bool*, std::optional<std::string>*, std::optional<int64_t>*,
-                 std::optional<bool>*, std::vector<std::string>*, std::vector<double>*>;
+                 std::optional<double>*, std::optional<bool>*, std::vector<std::string>*, std::vector<double>*>;
 
 struct ConfigKey {
   std::string name;  // dotted: "pruning.sample.keep"

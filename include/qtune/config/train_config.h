@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "qtune/config/config_key.h"
+#include "qtune/config/schedule_config.h"
 
 namespace qtune {
 
@@ -117,6 +118,7 @@ struct TrainConfig {
   std::string dataset_dir = "data";
   ColumnsConfig columns;
   std::optional<std::string> template_name;  // key `template`, a word that C++ keeps for itself
+  bool enable_thinking = true;
   int64_t cutoff_len = 2048;
   std::string excess_length_strategy = "truncate";
   std::optional<int64_t> max_samples;
@@ -136,6 +138,7 @@ struct TrainConfig {
   int64_t gradient_accumulation_steps = 1;
   double learning_rate = 5e-5;
   std::string lr_scheduler_type = "linear";
+  LrSchedulerKwargs lr_scheduler_kwargs;
   double warmup_ratio = 0.0;
   int64_t warmup_steps = 0;
   double num_train_epochs = 3.0;
@@ -222,6 +225,8 @@ struct TrainConfig {
     v.section("columns", columns);
     v("template", template_name, any_value(),
       "Chat template by LLaMA-Factory's name. null: the model's own. Not needed for pre-tokenized data.");
+    v("enable_thinking", enable_thinking, any_value(),
+      "Template `qwen3` puts an empty thought before an answer without one. Other templates have no thoughts.");
     v("cutoff_len", cutoff_len, between(1, std::numeric_limits<int32_t>::max()), "Longest sample, in tokens.");
     v("excess_length_strategy", excess_length_strategy, one_of({"truncate", "drop", "raise"}),
       "What becomes of a longer sample: cut, left out, or an error.");
@@ -229,9 +234,9 @@ struct TrainConfig {
     v("train_on_prompt", train_on_prompt, any_value(), "Train on the prompt's tokens too.");
     v("mask_history", mask_history, any_value(), "Train on the last turn only.");
     v("packing", packing, any_value(), "Without effect: rows are always packed, and samples never see each other.");
-    v("mix_strategy", mix_strategy, one_of({"concat", "interleave_under", "interleave_over"}),
+    v("mix_strategy", mix_strategy, one_of({"concat", "interleave_under", "interleave_over", "interleave_once"}),
       "How several datasets become one.");
-    v("interleave_probs", interleave_probs, between(0, 1), "Share of each dataset when interleaving.");
+    v("interleave_probs", interleave_probs, above_up_to(0, 1), "Share of each dataset when interleaving; sum 1.");
     v("val_size", val_size, between(0, 1e12),
       "Samples held out from the training data for evaluation: a share below 1, or a count.");
     v("on_bad_data", on_bad_data, one_of({"error", "skip"}), "A line that can't be read stops the run, or is skipped.");
@@ -253,8 +258,10 @@ struct TrainConfig {
     v("learning_rate", learning_rate, at_least(0), "Highest learning rate.");
     v("lr_scheduler_type", lr_scheduler_type,
       one_of({"linear", "cosine", "constant", "constant_with_warmup", "cosine_with_restarts", "polynomial",
-              "inverse_sqrt", "cosine_with_min_lr", "warmup_stable_decay", "reduce_lr_on_plateau"}),
-      "Course of the learning rate.");
+              "inverse_sqrt", "cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_stable_decay",
+              "reduce_lr_on_plateau", "greedy"}),
+      "Course of the learning rate, as transformers computes it.");
+    v.section("lr_scheduler_kwargs", lr_scheduler_kwargs);
     v("warmup_ratio", warmup_ratio, between(0, 1), "Share of all steps in which the learning rate rises from 0.");
     v("warmup_steps", warmup_steps, between(0, kMaxSteps), "The same as a count; wins over warmup_ratio unless 0.");
     v("num_train_epochs", num_train_epochs, between(0, 1e6), "Passes over the data; need not be whole.");

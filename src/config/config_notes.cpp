@@ -1,0 +1,117 @@
+// Notes: options that change nothing beside the others, and what else is worth knowing before a run.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "check_config.h"
+
+namespace qtune {
+namespace {
+
+class Notes {
+ public:
+  explicit Notes(const LoadedConfig& loaded) : loaded_(loaded) {}
+
+  /// A note at `key` if it is given and `holds`.
+  void remark(bool holds, const std::string& key, const std::string& text) {
+    const std::string& origin = loaded_.origins.at(key);
+    if (holds && origin != "default") texts.push_back(fmt::format("{}: {}: {}", origin, key, text));
+  }
+  void idle(bool holds, const std::string& key, const std::string& why) { remark(holds, key, "no effect: " + why); }
+
+  std::vector<std::string> texts;
+
+ private:
+  const LoadedConfig& loaded_;
+};
+
+void note_model(Notes& notes, const TrainConfig& c) {
+  const bool full = c.finetuning_type == "full";
+  const bool all_targets = c.lora_target == std::vector<std::string>{"all"};
+  constexpr const char* kFull = "finetuning_type is full";
+  notes.idle(full && c.lora_rank != 8, "lora_rank", kFull);
+  notes.idle(full && c.lora_alpha, "lora_alpha", kFull);
+  notes.idle(full && c.lora_dropout != 0, "lora_dropout", kFull);
+  notes.idle(full && !all_targets, "lora_target", kFull);
+  notes.idle(full && c.use_rslora, "use_rslora", kFull);
+}
+
+void note_data(Notes& notes, const TrainConfig& c) {
+  for (auto name = c.dataset.begin(); name != c.dataset.end(); ++name) {
+    const bool again = std::find(c.dataset.begin(), name, *name) != name;
+    notes.remark(again, "dataset", fmt::format("'{}' is listed twice: its samples are taken twice", *name));
+  }
+  for (const std::string& name : c.eval_dataset) {
+    notes.remark(std::count(c.dataset.begin(), c.dataset.end(), name) > 0, "eval_dataset",
+                 fmt::format("'{}' is in dataset too: the loss on it is not a held-out loss", name));
+  }
+  notes.idle(c.packing.has_value(), "packing", "rows are always packed, and samples never see each other");
+  notes.idle(!c.enable_thinking, "enable_thinking",
+             fmt::format("template {} has no thoughts", c.template_name.value_or("")));
+  notes.idle(c.mix_strategy != "concat" && c.dataset.size() == 1, "mix_strategy", "there is one dataset");
+}
+
+void note_training(Notes& notes, const TrainConfig& c) {
+  constexpr const char* kConstant = "lr_scheduler_type constant has no warm-up; constant_with_warmup has";
+  const bool constant = c.lr_scheduler_type == "constant";
+  notes.idle(c.warmup_steps > 0 && c.warmup_ratio > 0, "warmup_ratio", "warmup_steps wins");
+  notes.idle(constant && c.warmup_steps > 0, "warmup_steps", kConstant);
+  notes.idle(constant && c.warmup_ratio > 0, "warmup_ratio", kConstant);
+  notes.idle(c.max_steps > 0 && c.num_train_epochs != 3.0, "num_train_epochs", "max_steps wins");
+  notes.remark(c.learning_rate == 0, "learning_rate", "0: nothing will be learnt");
+}
+
+void note_pruning(Notes& notes, const PruningConfig& p) {
+  constexpr const char* kNoTokens = "pruning.token.method is none";
+  notes.idle(p.sample.method == "none" && p.sample.keep != 0.125, "pruning.sample.keep",
+             "pruning.sample.method is none");
+  notes.idle(p.token.method == "none" && p.token.keep != 0.5, "pruning.token.keep", kNoTokens);
+  notes.idle(p.token.method == "none" && p.token.mode != "mask", "pruning.token.mode", kNoTokens);
+  const bool other_rule = p.token.method != "qtuning";
+  const std::string why = fmt::format("pruning.token.method is {}", p.token.method);
+  notes.idle(other_rule && p.token.lambda != 0.5, "pruning.token.lambda", why);
+  notes.idle(other_rule && p.token.neighbours != "sum", "pruning.token.neighbours", why);
+  notes.idle(other_rule && p.token.reverse, "pruning.token.reverse", why);
+  notes.idle(other_rule && p.token.supplement_tokens != "by_side", "pruning.token.supplement_tokens", why);
+  notes.idle(p.sample.method != "qtuning" && p.iterations != 10, "pruning.iterations",
+             fmt::format("pruning.sample.method is {}", p.sample.method));
+}
+
+void note_evaluation(Notes& notes, const TrainConfig& c) {
+  const bool never = c.eval_strategy == "no" && !c.eval_on_start;
+  notes.idle(c.eval_strategy != "steps" && c.eval_steps, "eval_steps", "eval_strategy is " + c.eval_strategy);
+  notes.idle(never && !c.eval_dataset.empty(), "eval_dataset",
+             "eval_strategy is no, so nothing is evaluated while training");
+  notes.idle(never && c.val_size > 0, "val_size",
+             "eval_strategy is no, so the held-out samples are neither trained nor evaluated");
+}
+
+void note_output(Notes& notes, const TrainConfig& c) {
+  const bool goes_on = c.resume_from_checkpoint == "true";
+  notes.idle(c.overwrite_output_dir && goes_on, "overwrite_output_dir", "resume_from_checkpoint is true");
+  notes.remark(c.save_only_model && goes_on, "save_only_model",
+               "true: this run's own checkpoints can't be resumed from");
+  notes.idle(c.save_strategy != "steps" && c.save_steps != 500, "save_steps", "save_strategy is " + c.save_strategy);
+  notes.idle(c.save_strategy == "no" && c.save_total_limit, "save_total_limit", "save_strategy is no");
+  notes.idle(c.save_strategy == "no" && c.save_only_model, "save_only_model", "save_strategy is no");
+  for (const std::string& tracker : c.report_to) {
+    notes.idle(tracker != "none", "report_to",
+               fmt::format("'{}' is not written to; metrics.jsonl has every step", tracker));
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> config_notes(const LoadedConfig& loaded) {
+  Notes notes(loaded);
+  note_model(notes, loaded.config);
+  note_data(notes, loaded.config);
+  note_training(notes, loaded.config);
+  note_pruning(notes, loaded.config.pruning);
+  note_evaluation(notes, loaded.config);
+  note_output(notes, loaded.config);
+  return std::move(notes.texts);
+}
+
+}  // namespace qtune
