@@ -4,7 +4,7 @@
 #   tools/setup.sh [--tests] [--no-build] [--cuda=auto|on|off] [--libtorch DIR] [--package NAME]... [-D...]
 #
 #   --tests         builds the tests too
-#   --no-build      packages and LibTorch only
+#   --no-build      packages, LibTorch and Arrow only
 #   --cuda=...      CUDA kernels: where nvcc is found (auto, the default), always, never
 #   --libtorch DIR  a LibTorch of your own (holds include/ and lib/) instead of the downloaded one; or set QTUNE_LIBTORCH
 #   --package NAME  one more Debian package
@@ -15,9 +15,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly TORCH_VERSION=2.11.0
 readonly WHEELS=("torch==$TORCH_VERSION" nvidia-cuda-cupti==13.0.85 nvidia-cuda-runtime==13.0.96)
 readonly TORCH_DIR=.deps/torch
+readonly ARROW_VERSION=26.0.1  # reads .parquet
+readonly ARROW_DIR=.deps/pyarrow
 readonly TORCH_DISK_MB=4000  # the wheels (0.6 GB) and what they unpack to (1.3 GB), with room to spare
 packages=(g++ cmake ninja-build ccache mold libyaml-cpp-dev libspdlog-dev libfmt-dev libcli11-dev
-          nlohmann-json3-dev libxxhash-dev libgtest-dev libgmock-dev)
+          nlohmann-json3-dev libxxhash-dev libsentencepiece-dev libgtest-dev libgmock-dev)
 
 build=yes
 tests=no
@@ -116,6 +118,35 @@ get_libtorch() {
   torch_is_there || fail "$TORCH_DIR: expected libtorch_cpu.so of $TORCH_VERSION in the wheels ---> remove the folder and run again"
 }
 
+arrow_is_there() { [[ -e $ARROW_DIR/pyarrow/include/arrow/api.h && -d $ARROW_DIR/pyarrow-$ARROW_VERSION.dist-info ]]; }
+
+get_arrow() {
+  if arrow_is_there; then
+    say "Arrow: $ARROW_VERSION is there ($ARROW_DIR)"
+    return
+  fi
+  # Not an error: without Arrow all but .parquet files can be read.
+  local without="without it .parquet files are refused"
+  if ! python3 -m pip --version >/dev/null 2>&1; then
+    say "Arrow: pip not found; $without"
+    return
+  fi
+  say "Arrow: getting pyarrow==$ARROW_VERSION (about 50 MB)"
+  rm -rf "$ARROW_DIR.part"
+  mkdir -p .deps
+  if ! python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-compile --no-deps \
+    --target "$ARROW_DIR.part" "pyarrow==$ARROW_VERSION" >&2; then
+    rm -rf "$ARROW_DIR.part"
+    say "Arrow: could not be had (pip's message is above); $without"
+    return
+  fi
+  # Headers and two libraries are all that is linked; the rest of the wheel is for Python.
+  find "$ARROW_DIR.part/pyarrow" -mindepth 1 -maxdepth 1 \
+    ! -name include ! -name 'libarrow.so.*' ! -name 'libparquet.so.*' -exec rm -rf {} +
+  rm -rf "$ARROW_DIR"
+  mv "$ARROW_DIR.part" "$ARROW_DIR"
+}
+
 build_qtune() {
   local generator
   if [[ -e build/CMakeCache.txt ]]; then
@@ -145,5 +176,6 @@ build_qtune() {
 
 install_packages
 get_libtorch
+get_arrow
 if [[ $build == yes ]]; then build_qtune; fi
 say "done"

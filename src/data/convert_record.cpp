@@ -12,7 +12,7 @@ namespace {
 using nlohmann::json;
 
 BadRecord bad(const JsonRecord& record, const std::string& expected, const std::string& found) {
-  return BadRecord(fmt::format("{}: expected {}, found {}{}", record.place, expected, found, kFixLineHint));
+  return BadRecord(fmt::format("{}: expected {}, found {}", record.place, expected, found));
 }
 
 /// Names of the keys of an object, for messages; not more than a line's worth.
@@ -54,8 +54,8 @@ std::string optional_string(const JsonRecord& record, const std::string& key) {
   return value->get<std::string>();
 }
 
-SampleId sample_id(const DatasetSpec& spec, const JsonRecord& record) {
-  SampleId id{.file = spec.file, .line = record.line, .record = ""};
+SampleId sample_id(const std::string& file, const JsonRecord& record) {
+  SampleId id{.file = file, .line = record.line, .record = ""};
   const json* own = find(record.value, "id");
   if (own != nullptr && own->is_string()) id.record = own->get<std::string>();
   if (own != nullptr && own->is_number()) {
@@ -63,6 +63,42 @@ SampleId sample_id(const DatasetSpec& spec, const JsonRecord& record) {
     id.is_number = true;
   }
   return id;
+}
+
+/// A message's text: a string, or a list of {"type": "text", "text": "..."} parts, which are joined.
+std::string content_of(const JsonRecord& record, const json& message, const std::string& key,
+                       const std::string& where) {
+  const auto it = message.find(key);
+  if (it == message.end() || !it->is_array()) return string_at(record, message, key, where);
+  std::string text;
+  for (const json& part : *it) {
+    const json* type = part.is_object() ? find(part, "type") : nullptr;
+    if (type == nullptr || *type != "text") {
+      const std::string found = type == nullptr ? part.type_name() : type->dump(-1, ' ', true);
+      throw bad(record, fmt::format("parts of type \"text\" under \"{}\"{}", key, where), found.substr(0, 40));
+    }
+    text += string_at(record, part, "text", where);
+  }
+  return text;
+}
+
+/// What a message itself says about being trained: "train" or "loss" (true, false), "weight" (1, 0).
+bool is_trained(const JsonRecord& record, const json& message, const std::string& where) {
+  bool trained = true;
+  for (const char* key : {"train", "loss"}) {
+    const json* flag = find(message, key);
+    if (flag == nullptr) continue;
+    if (!flag->is_boolean())
+      throw bad(record, fmt::format("true or false under \"{}\"{}", key, where), flag->type_name());
+    trained = trained && flag->get<bool>();
+  }
+  if (const json* weight = find(message, "weight")) {
+    if (!weight->is_number() || (*weight != 0 && *weight != 1)) {
+      throw bad(record, "0 or 1 under \"weight\"" + where, weight->is_number() ? weight->dump() : weight->type_name());
+    }
+    trained = trained && *weight != 0;
+  }
+  return trained;
 }
 
 /// Token ids: whole numbers in int32; `ignore_allowed`: also -100.
@@ -97,13 +133,23 @@ void require_assistant_turn(const JsonRecord& record, const Conversation& conver
 
 RecordConverter::RecordConverter(const DatasetSpec& spec) : spec_(spec), form_(spec.formatting) {}
 
-Record RecordConverter::convert(const JsonRecord& record) {
+std::set<std::string> RecordConverter::columns() const {
+  std::set<std::string> keys{"id",     "input_ids", "labels", "attention_mask", "instruction",   "input",
+                             "output", "history",   "system", "tools",          "functions",     "messages",
+                             "prompt", "question",  "answer", "completion",     "conversations", "images",
+                             "videos", "audios",    "chosen", "rejected"};
+  for (const auto& [part, key] : spec_.columns) keys.insert(key);
+  return keys;
+}
+
+Record RecordConverter::convert(const JsonRecord& record, const std::string& file) {
   if (!settled_) {
     if (form_ == Formatting::kAuto) detect(record);
     settle_columns();
     settle_tags(record);
   }
-  SampleId id = sample_id(spec_, record);
+  SampleId id = sample_id(file, record);
+  refuse_tools(record);
   Record result = [&] {
     switch (form_) {
       case Formatting::kPretokenized:
@@ -118,16 +164,28 @@ Record RecordConverter::convert(const JsonRecord& record) {
   if (!settled_) {
     settled_ = true;
     if (spec_.formatting == Formatting::kAuto) spdlog::info("{}: read as {}", spec_.file, to_string(form_));
-    for (const char* key : {"tools", "images", "videos", "audios", "chosen", "rejected"}) {
-      if (find(record.value, key) != nullptr) spdlog::warn("{}: key \"{}\" is not used", spec_.file, key);
-    }
+    note_unread(record);
   }
   return result;
 }
 
+void RecordConverter::note_unread(const JsonRecord& record) const {
+  const auto warn = [&](const std::string& key, const std::string& read_as) {
+    const json* value = find(record.value, key);
+    if (value == nullptr || value->empty() || key == read_as || *value == "") return;
+    spdlog::warn("{}: key \"{}\" is not read{}", spec_.file, key,
+                 spec_.unnamed == UnnamedParts::kIgnore ? ": no column of dataset_info.json names it" : "");
+  };
+  for (const char* key : {"images", "videos", "audios", "chosen", "rejected"}) warn(key, "");
+  warn("system", system_);
+  warn("tools", tools_);
+  if (form_ == Formatting::kAlpaca) warn("history", history_);
+}
+
 void RecordConverter::detect(const JsonRecord& record) {
   const json& object = record.value;
-  const auto has = [&](const char* key) { return object.contains(key); };
+  // Not contains(): every row of .parquet has every key.
+  const auto has = [&](const char* key) { return find(object, key) != nullptr; };
   const auto named = [&](const char* part) { return spec_.columns.count(part) > 0; };
   const auto set = [&](Formatting form, const char* prompt = nullptr, const char* response = nullptr) {
     form_ = form;
@@ -144,16 +202,18 @@ void RecordConverter::detect(const JsonRecord& record) {
   if (has("conversations")) return set(Formatting::kShareGpt);
   if (has("prompt") && has("completion")) return set(Formatting::kPromptCompletion);
   if (has("question") && has("answer")) return set(Formatting::kPromptCompletion, "question", "answer");
-  throw BadRecord(fmt::format(
-      "{}: expected the keys of a known form (messages | conversations | instruction, output | prompt, completion | "
-      "question, answer | input_ids), found {} ---> name the keys with columns: {{prompt: ..., response: ...}}",
-      record.place, keys_of(object)));
+  throw BadRecord(
+      fmt::format("{}: expected the keys of a known form (messages | conversations | instruction, output | prompt, "
+                  "completion | question, answer | input_ids), found {}",
+                  record.place, keys_of(object)),
+      " ---> name the keys with columns: {prompt: ..., response: ...}");
 }
 
 std::string RecordConverter::column(const char* part, const char* fallback, bool required) const {
   const auto it = spec_.columns.find(part);
   if (it != spec_.columns.end()) return it->second;
-  return spec_.columns.empty() || required ? fallback : "";
+  const bool usual = spec_.columns.empty() && spec_.unnamed == UnnamedParts::kRead;
+  return usual || required ? fallback : "";
 }
 
 void RecordConverter::settle_columns() {
@@ -162,9 +222,10 @@ void RecordConverter::settle_columns() {
   const std::string response = response_.empty() ? (pair ? "completion" : "output") : response_;
   prompt_ = column("prompt", prompt.c_str(), true);
   response_ = column("response", response.c_str(), true);
-  query_ = column("query", pair ? "" : "input", false);
+  query_ = column("query", pair ? "" : "input", spec_.columns.empty());
   history_ = column("history", pair ? "" : "history", false);
   system_ = column("system", "system", false);
+  tools_ = column("tools", "tools", false);
   messages_ = column("messages", form_ == Formatting::kShareGpt ? "conversations" : "messages", true);
 }
 
@@ -173,6 +234,7 @@ void RecordConverter::settle_tags(const JsonRecord& record) {
   roles_ = {{"system", Role::kSystem},       {"user", Role::kUser},     {"human", Role::kUser},
             {"assistant", Role::kAssistant}, {"gpt", Role::kAssistant}, {"tool", Role::kTool},
             {"observation", Role::kTool}};
+  call_roles_ = {"function_call"};
   bool from_value = form_ == Formatting::kShareGpt;
   if (spec_.formatting == Formatting::kAuto) {
     const json* list = find(record.value, messages_);
@@ -192,7 +254,37 @@ void RecordConverter::settle_tags(const JsonRecord& record) {
     if (tag == "assistant_tag") roles_[word] = Role::kAssistant;
     if (tag == "system_tag") roles_[word] = Role::kSystem;
     if (tag == "observation_tag") roles_[word] = Role::kTool;
+    if (tag == "function_tag") call_roles_.insert(word);
   }
+}
+
+void RecordConverter::refuse_tools(const JsonRecord& record) const {
+  for (const std::string& key : {tools_, std::string("functions")}) {
+    const json* tools = find(record.value, key);
+    if (tools == nullptr || (tools_.empty() && key != tools_)) continue;
+    // Some writers keep the list as text.
+    const bool none = tools->empty() || *tools == "" || *tools == "[]" || *tools == "{}" || *tools == "null";
+    if (!none) {
+      throw bad(record, fmt::format("a record without tools (function calling is not supported) under \"{}\"", key),
+                shown(tools->is_string() ? tools->get<std::string>() : tools->dump(-1, ' ', true)));
+    }
+  }
+}
+
+void RecordConverter::require_alternation(const JsonRecord& record, const Conversation& conversation) const {
+  bool answer = false;
+  size_t turn = 0;
+  for (const Message& message : conversation.messages) {
+    if (turn++ == 0 && message.role == Role::kSystem) continue;
+    if (message.role == Role::kSystem || (message.role == Role::kAssistant) != answer) {
+      const char* names[] = {"system", "user", "assistant", "observation"};
+      throw bad(record,
+                fmt::format("user and assistant turns in turn, {} as turn {}", answer ? "assistant" : "user", turn),
+                names[static_cast<size_t>(message.role)]);
+    }
+    answer = !answer;
+  }
+  if (answer) throw bad(record, "an assistant turn at the end of the conversation", "a turn without an answer");
 }
 
 Record RecordConverter::convert_turns(const JsonRecord& record, SampleId id) const {
@@ -210,8 +302,10 @@ Record RecordConverter::convert_turns(const JsonRecord& record, SampleId id) con
     require_assistant_turn(record, conversation);
     return conversation;
   }
-  std::string text = string_at(record, record.value, prompt_, "");
   const std::string query = optional_string(record, query_);
+  // LLaMA-Factory takes the query alone where the prompt is null.
+  const bool no_prompt = prompt == nullptr && !query.empty() && record.value.contains(prompt_);
+  std::string text = no_prompt ? "" : string_at(record, record.value, prompt_, "");
   if (!query.empty()) text += (text.empty() ? "" : "\n") + query;
   conversation.messages.push_back({.role = Role::kUser, .content = std::move(text)});
   conversation.messages.push_back(
@@ -246,6 +340,7 @@ Record RecordConverter::convert_messages(const JsonRecord& record, SampleId id) 
   if (!system.empty() && !conversation.messages.empty() && conversation.messages.front().role != Role::kSystem) {
     conversation.messages.insert(conversation.messages.begin(), {.role = Role::kSystem, .content = system});
   }
+  if (form_ == Formatting::kShareGpt) require_alternation(record, conversation);
   require_assistant_turn(record, conversation);
   return conversation;
 }
@@ -263,26 +358,22 @@ void RecordConverter::add_message(const JsonRecord& record, const json& message,
                                   Conversation& conversation) const {
   if (!message.is_object()) throw bad(record, "an object" + where, message.type_name());
   const std::string& role_name = string_at(record, message, role_tag_, where);
+  for (const char* key : {"tool_calls", "function_call"}) {
+    const json* calls = find(message, key);
+    if (calls == nullptr || calls->empty()) continue;
+    throw bad(record, "messages without tool calls (not supported)" + where, fmt::format("\"{}\"", key));
+  }
+  if (call_roles_.count(role_name) > 0) {
+    throw bad(record, "turns without function calls (not supported)" + where, shown(role_name));
+  }
   const auto role = roles_.find(role_name);
   if (role == roles_.end()) {
     std::string known;
     for (const auto& [name, unused] : roles_) known += (known.empty() ? "" : ", ") + name;
     throw bad(record, fmt::format("a role of {}{}", known, where), shown(role_name));
   }
-  if (find(message, "tool_calls") != nullptr && !message["tool_calls"].empty()) {
-    throw bad(record, "messages without tool calls (not supported in this version)" + where, "\"tool_calls\"");
-  }
-  Message result{.role = role->second, .content = string_at(record, message, content_tag_, where)};
-  if (const json* train = find(message, "train")) {
-    if (!train->is_boolean()) throw bad(record, "true or false under \"train\"" + where, train->type_name());
-    result.train = train->get<bool>();
-  }
-  if (const json* weight = find(message, "weight")) {
-    if (!weight->is_number() || (*weight != 0 && *weight != 1)) {
-      throw bad(record, "0 or 1 under \"weight\"" + where, weight->is_number() ? weight->dump() : weight->type_name());
-    }
-    if (*weight == 0) result.train = false;
-  }
+  Message result{.role = role->second, .content = content_of(record, message, content_tag_, where)};
+  result.train = is_trained(record, message, where);
   conversation.messages.push_back(std::move(result));
 }
 

@@ -1,19 +1,23 @@
-#include "json_source.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 
 #include "qtune/base/file.h"
 #include "qtune/data/record_reader.h"
+#include "read_json.h"
+#include "record_source.h"
 
 namespace qtune {
 namespace {
 
 constexpr int kEnd = -1;
+constexpr int64_t kMaxSkippedBytes = 4 * kMaxRecordBytes;
+
+enum class LineEnd { kNewline, kEndOfFile, kTooLong };
 
 /// Bytes of a file, one at a time, with the number of the line they stand in.
 class ByteReader {
@@ -30,6 +34,7 @@ class ByteReader {
                                   errno == 0 ? "cannot open" : std::strerror(errno)));
     }
     if (peek() == 0xEF) skip_byte_order_mark();
+    check_encoding();
   }
 
   const std::string& file() const { return file_; }
@@ -48,23 +53,25 @@ class ByteReader {
     return c;
   }
 
-  /// Appends the rest of the current line (without its LF) to `text`. False when nothing was left in the file.
-  bool read_line(std::string& text) {
-    if (peek() == kEnd) return false;
-    const int64_t line = line_;
+  /// Appends the rest of the current line (without its LF) to `text`, at most kMaxRecordBytes of it.
+  LineEnd read_line(std::string& text) {
+    const int64_t first = line_;
+    int64_t length = 0;
     while (peek() != kEnd) {
       const char* start = buffer_.data() + at_;
       const void* end = std::memchr(start, '\n', size_ - at_);
-      const size_t length = end ? static_cast<size_t>(static_cast<const char*>(end) - start) : size_ - at_;
-      text.append(start, length);
-      if (static_cast<int64_t>(text.size()) > kMaxRecordBytes) throw too_long(line);
-      at_ += length;
+      const size_t count = end ? static_cast<size_t>(static_cast<const char*>(end) - start) : size_ - at_;
+      length += static_cast<int64_t>(count);
+      if (length <= kMaxRecordBytes) text.append(start, count);
+      at_ += count;
       if (end) {
         get();
-        break;
+        return length <= kMaxRecordBytes ? LineEnd::kNewline : LineEnd::kTooLong;
       }
+      // Not text with lines at all.
+      if (length > kMaxSkippedBytes) throw too_long(first);
     }
-    return true;
+    return length <= kMaxRecordBytes ? LineEnd::kEndOfFile : LineEnd::kTooLong;
   }
 
   DataError too_long(int64_t line) const {
@@ -81,6 +88,15 @@ class ByteReader {
     if (in_.bad()) throw DataError(fmt::format("{}:{}: reading failed ---> check the disk", file_, line_));
   }
 
+  void check_encoding() {
+    const int first = peek(), second = size_ > 1 ? static_cast<unsigned char>(buffer_[1]) : kEnd;
+    const auto refuse = [&](const char* found) {
+      throw DataError(fmt::format("{}: expected UTF-8 text, found {} ---> convert the file", file_, found));
+    };
+    if ((first == 0xFF && second == 0xFE) || (first == 0xFE && second == 0xFF)) refuse("UTF-16");
+    if (first == 0x1F && second == 0x8B) refuse("gzip's compressed data");
+  }
+
   void skip_byte_order_mark() {
     if (size_ >= 3 && std::memcmp(buffer_.data(), "\xEF\xBB\xBF", 3) == 0) at_ = 3;
   }
@@ -94,82 +110,85 @@ class ByteReader {
 
 bool is_space(int c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
-/// nlohmann's reason without its own error number, position and the file's raw bytes.
-std::string parse_reason(const std::string& what) {
-  size_t start = what.find("syntax error");
-  if (start == std::string::npos) start = what.find("] ") == std::string::npos ? 0 : what.find("] ") + 2;
-  std::string reason = what.substr(start, what.find("; last read:") - start);
-  std::replace_if(
-      reason.begin(), reason.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
-  return reason.substr(0, 160);
+bool is_blank(const std::string& text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return is_space(c); });
 }
 
-/// Parses one record. `first_line`: the file's line in which `text` starts.
-nlohmann::json parse_record(const std::string& text, const std::string& file, int64_t first_line,
-                            const std::string& suffix) {
-  const auto fault = [&](const std::string& what, size_t byte) {
-    const size_t end = std::min(byte == 0 ? 0 : byte - 1, text.size());
-    const int64_t line = first_line + std::count(text.begin(), text.begin() + static_cast<int64_t>(end), '\n');
-    const size_t break_before = end == 0 ? std::string::npos : text.rfind('\n', end - 1);
-    const size_t column = end - (break_before == std::string::npos ? 0 : break_before + 1) + 1;
-    return BadRecord(fmt::format("{}:{}: expected a JSON object, found at column {}{}: {}{}", file, line, column,
-                                 suffix, parse_reason(what), kFixLineHint));
-  };
-  nlohmann::json value;
-  try {
-    value = nlohmann::json::parse(text);
-  } catch (const nlohmann::json::parse_error& e) {
-    throw fault(e.what(), e.byte);
-  } catch (const nlohmann::json::exception& e) {
-    throw fault(e.what(), 0);
-  }
-  if (!value.is_object()) {
-    throw BadRecord(fmt::format("{}:{}: expected a JSON object{}, found {}{}", file, first_line, suffix,
-                                value.type_name(), kFixLineHint));
-  }
-  return value;
-}
-
-class JsonLinesSource : public JsonSource {
+class JsonLinesSource : public RecordSource {
  public:
   explicit JsonLinesSource(std::unique_ptr<ByteReader> bytes) : bytes_(std::move(bytes)) {}
 
-  bool next(JsonRecord& record) override {
+  bool advance() override {
     while (true) {
-      record.line = bytes_->line();
+      line_ = bytes_->line();
       text_.clear();
-      if (!bytes_->read_line(text_)) return false;
-      if (!std::all_of(text_.begin(), text_.end(), [](char c) { return is_space(c); })) break;
+      if (bytes_->peek() == kEnd) return false;
+      end_ = bytes_->read_line(text_);
+      if (end_ == LineEnd::kTooLong) {
+        std::string().swap(text_);
+        throw BadRecord(fmt::format("{}:{}: expected a record of at most {}, found a longer line", bytes_->file(),
+                                    line_, format_bytes(kMaxRecordBytes)));
+      }
+      if (!is_blank(text_)) return true;
     }
-    record.place = fmt::format("{}:{}", bytes_->file(), record.line);
-    record.value = parse_record(text_, bytes_->file(), record.line, "");
-    return true;
   }
+
+  int64_t line() const override { return line_; }
+
+  void parse(JsonRecord& record) override {
+    record.line = line_;
+    record.place = fmt::format("{}:{}", bytes_->file(), line_);
+    read_json_object(text_, {.file = bytes_->file(), .first_line = line_, .last = end_ == LineEnd::kEndOfFile},
+                     record.value);
+  }
+
+  std::string text() override { return text_.substr(0, text_.find_last_not_of('\r') + 1); }
 
  private:
   std::unique_ptr<ByteReader> bytes_;
   std::string text_;
+  int64_t line_ = 0;
+  LineEnd end_ = LineEnd::kNewline;
 };
 
 /// Finds the end of each element by counting brackets outside of strings, and parses element by element.
-class JsonArraySource : public JsonSource {
+class JsonArraySource : public RecordSource {
  public:
   explicit JsonArraySource(std::unique_ptr<ByteReader> bytes) : bytes_(std::move(bytes)) { bytes_->get(); }
 
-  bool next(JsonRecord& record) override {
+  bool advance() override {
     if (done_) return false;
     skip_space();
     if (index_ == 0 && bytes_->peek() == ']') {
       finish();
       return false;
     }
-    const int64_t first_line = bytes_->line();
+    first_line_ = bytes_->line();
+    ++index_;
     read_element();
-    record.line = ++index_;
-    const std::string suffix = fmt::format(" (record {} of the array)", index_);
-    record.place = fmt::format("{}:{} (record {}, from line {})", bytes_->file(), index_, index_, first_line);
-    record.value = parse_record(text_, bytes_->file(), first_line, suffix);
     return true;
+  }
+
+  int64_t line() const override { return index_; }
+
+  void parse(JsonRecord& record) override {
+    record.line = index_;
+    record.place = fmt::format("{}:{} (record {}, from line {})", bytes_->file(), index_, index_, first_line_);
+    read_json_object(
+        text_,
+        {.file = bytes_->file(), .first_line = first_line_, .suffix = fmt::format(" (record {} of the array)", index_)},
+        record.value);
+  }
+
+  std::string text() override {
+    std::string compact;
+    bool in_string = false, escaped = false;
+    for (const char c : text_) {
+      if (in_string || !is_space(c)) compact.push_back(c);
+      if (c == '"' && !escaped) in_string = !in_string;
+      escaped = in_string && !escaped && c == '\\';
+    }
+    return compact;
   }
 
  private:
@@ -191,7 +210,6 @@ class JsonArraySource : public JsonSource {
 
   void read_element() {
     text_.clear();
-    const int64_t first_line = bytes_->line();
     int64_t depth = 0;
     bool in_string = false, escaped = false;
     while (true) {
@@ -200,7 +218,7 @@ class JsonArraySource : public JsonSource {
         throw DataError(
             fmt::format("{}:{}: expected \"]\" at the end of the array, found the end of the file in record {} "
                         "---> the file is cut off: write it again",
-                        bytes_->file(), bytes_->line(), index_ + 1));
+                        bytes_->file(), bytes_->line(), index_));
       }
       if (!in_string && depth == 0 && c == ']') return finish();
       bytes_->get();
@@ -216,19 +234,19 @@ class JsonArraySource : public JsonSource {
         --depth;
       }
       text_.push_back(static_cast<char>(c));
-      if (static_cast<int64_t>(text_.size()) > kMaxRecordBytes) throw bytes_->too_long(first_line);
+      if (static_cast<int64_t>(text_.size()) > kMaxRecordBytes) throw bytes_->too_long(first_line_);
     }
   }
 
   std::unique_ptr<ByteReader> bytes_;
   std::string text_;
-  int64_t index_ = 0;
+  int64_t index_ = 0, first_line_ = 0;
   bool done_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<JsonSource> open_json(const std::string& file) {
+std::unique_ptr<RecordSource> open_json(const std::string& file) {
   auto bytes = std::make_unique<ByteReader>(file);
   // Blank lines before the first record are read here, so that line numbers stay right.
   while (is_space(bytes->peek())) bytes->get();

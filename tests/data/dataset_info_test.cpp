@@ -70,18 +70,22 @@ TEST_F(DatasetInfo, WithoutADatasetInfoFileTheMissingPathIsNamed) {
 
 TEST_F(DatasetInfo, WhatIsNotSupportedIsNamed) {
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {R"({"hf_hub_url": "a/b"})", "hf_hub_url, which is not supported"},
+      {R"({"hf_hub_url": "a/b"})", "huggingface-cli download NAME --repo-type dataset"},
+      {R"({"ms_hub_url": "a/b", "split": "train"})", "modelscope download --dataset"},
+      {R"({"script_url": "x"})", "found script_url \"x\", which qtune does not download"},
       {R"({})", "expected file_name, found none"},
       {R"("x")", "expected an object, found string"},
       {R"({"file_name": "a.json", "ranking": true})", "dataset for SFT"},
       {R"({"file_name": "a.json", "split": "test"})", "split: train"},
+      {R"({"file_name": "a.json", "split": "train[:10%]"})", "use num_samples"},
+      {R"({"file_name": "a.json", "split": 3})", "a string under \"split\", found number"},
       {R"({"file_name": "a.json", "formatting": "sharegtp"})", "did you mean sharegpt?"},
       {R"({"file_name": "a.json", "columns": {"promt": "x"}})", "did you mean prompt?"},
       {R"({"file_name": "a.json", "columns": {"images": "x"}})", "\"images\" is not supported"},
       {R"({"file_name": "a.json", "columns": ["x"]})", "an object of strings"},
       {R"({"file_name": "a.json", "tags": {"usr_tag": "x"}})", "did you mean user_tag?"},
       {R"({"file_name": "a.json", "num_samples": -3})", "a whole number"},
-      {R"({"file_name": "a.parquet"})", "convert to .jsonl"},
+      {R"({"file_name": "a.json", "columns": {"chosen": "x"}})", "\"chosen\" is not supported"},
   };
   for (const auto& [entry, reason] : cases) {
     write("dataset_info.json", "{\"d\": " + entry + "}");

@@ -6,6 +6,7 @@
 
 #include <fstream>
 
+#include "data/read_records.h"
 #include "qtune/base/error.h"
 #include "support/temp_dir.h"
 
@@ -22,13 +23,6 @@ std::string write_data(const TempDir& dir, const std::string& content, const std
   return (dir / name).string();
 }
 
-std::vector<Record> read_all(const DatasetSpec& spec) {
-  std::vector<Record> records;
-  const auto reader = open_records(spec);
-  while (auto record = reader->next()) records.push_back(std::move(*record));
-  return records;
-}
-
 /// Reads one file of this content and returns the error's text ("" when none), without the folder's name.
 std::string error_of(const std::string& content, DatasetSpec spec = {}, const std::string& name = "d.jsonl") {
   const TempDir dir;
@@ -42,17 +36,6 @@ std::string error_of(const std::string& content, DatasetSpec spec = {}, const st
     return text;
   }
   return "";
-}
-
-/// "system:...|user:...|assistant:...", with "-" before what is not trained.
-std::string shown(const Record& record) {
-  std::string text;
-  for (const Message& m : std::get<Conversation>(record).messages) {
-    const char* names[] = {"system", "user", "assistant", "tool"};
-    text += fmt::format("{}{}{}:{}", text.empty() ? "" : "|", m.train ? "" : "-", names[static_cast<int>(m.role)],
-                        m.content);
-  }
-  return text;
 }
 
 std::string first_of(const std::string& content, DatasetSpec spec = {}, const std::string& name = "d.jsonl") {
@@ -197,7 +180,14 @@ TEST(RecordErrors, EveryFaultNamesFileLineReasonAndRemedyInOneLine) {
       {R"({"messages":[{"role":"assistent","content":"q"}]})", "found \"assistent\""},
       {R"({"messages":[{"role":"assistant","content":null}]})",
        "a string under \"content\" in messages[0], found null"},
-      {R"({"messages":[{"role":"assistant","content":[{"type":"text","text":"x"}]}]})", "found array"},
+      {R"({"messages":[{"role":"assistant","content":[{"type":"image_url"}]}]})", "parts of type \"text\""},
+      {R"({"messages":[{"role":"assistant","content":["x"]}]})", "found string"},
+      {R"({"messages":[{"role":"assistant","content":"a","loss":0}]})", "true or false under \"loss\""},
+      {R"({"messages":[{"role":"assistant","content":"a","content":"b"}]})", "key \"content\" twice in one object"},
+      {R"({"messages":[{"role":"assistant","content":"a"}],"tools":[{"name":"f"}]})", "function calling"},
+      {R"({"messages":[{"role":"assistant","content":"a"}],"tools":"[{}]"})", "under \"tools\""},
+      {R"({"messages":[{"role":"assistant","content":null,"function_call":{"name":"f"}}]})", "\"function_call\""},
+      {R"({"messages":[{"role":"function_call","content":"f"}]})", "without function calls"},
       {R"({"messages":[{"role":"assistant"}]})", "key \"content\""},
       {R"({"messages":["x"]})", "an object in messages[0], found string"},
       {R"({"messages":[{"role":"assistant","content":"a","weight":0.5}]})", "0 or 1 under \"weight\""},
@@ -285,16 +275,16 @@ TEST(RecordErrors, AnOverlongLineIsRefusedWithoutReadingItWhole) {
 }
 
 TEST(RecordErrors, DeepNestingIsAnErrorAndNotACrash) {
-  EXPECT_THAT(error_of("{\"messages\":" + std::string(2'000'000, '[')), HasSubstr("unexpected end of input"));
+  EXPECT_THAT(error_of("{\"messages\":" + std::string(2'000'000, '[')), HasSubstr("nested more than 256 deep"));
   EXPECT_THAT(error_of("{\"messages\":" + std::string(500'000, '[') + std::string(500'000, ']') + "}"),
-              HasSubstr("an object in messages[0], found array"));
+              HasSubstr("nested more than 256 deep"));
 }
 
 TEST(RecordErrors, MissingFilesAndFoldersAreNamed) {
   const TempDir dir;
   EXPECT_THROW(open_records({.file = (dir / "none.jsonl").string()}), DataError);
   EXPECT_THROW(open_records({.file = dir.path().string()}), DataError);
-  EXPECT_THAT(error_of("x", {}, "d.parquet"), HasSubstr("convert to .jsonl"));
+  EXPECT_THAT(error_of("x", {}, "d.csv"), HasSubstr("convert it to .jsonl"));
 }
 
 }  // namespace
