@@ -186,6 +186,9 @@ void RecordConverter::detect(const JsonRecord& record) {
   const json& object = record.value;
   // Not contains(): every row of .parquet has every key.
   const auto has = [&](const char* key) { return find(object, key) != nullptr; };
+  const auto has_pair = [&](const char* a, const char* b) {
+    return object.contains(a) && object.contains(b) && (has(a) || has(b));
+  };
   const auto named = [&](const char* part) { return spec_.columns.count(part) > 0; };
   const auto set = [&](Formatting form, const char* prompt = nullptr, const char* response = nullptr) {
     form_ = form;
@@ -197,11 +200,11 @@ void RecordConverter::detect(const JsonRecord& record) {
   if (named("messages")) return set(Formatting::kOpenAi);
   if (named("prompt") || named("response")) return set(Formatting::kAlpaca);
   if (has("input_ids")) return set(Formatting::kPretokenized);
-  if (has("instruction") && has("output")) return set(Formatting::kAlpaca);
+  if (has_pair("instruction", "output")) return set(Formatting::kAlpaca);
   if (has("messages")) return set(Formatting::kOpenAi);
   if (has("conversations")) return set(Formatting::kShareGpt);
-  if (has("prompt") && has("completion")) return set(Formatting::kPromptCompletion);
-  if (has("question") && has("answer")) return set(Formatting::kPromptCompletion, "question", "answer");
+  if (has_pair("prompt", "completion")) return set(Formatting::kPromptCompletion);
+  if (has_pair("question", "answer")) return set(Formatting::kPromptCompletion, "question", "answer");
   throw BadRecord(
       fmt::format("{}: expected the keys of a known form (messages | conversations | instruction, output | prompt, "
                   "completion | question, answer | input_ids), found {}",

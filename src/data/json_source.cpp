@@ -15,7 +15,7 @@ namespace qtune {
 namespace {
 
 constexpr int kEnd = -1;
-constexpr int64_t kMaxSkippedBytes = 4 * kMaxRecordBytes;
+constexpr int64_t kMaxSkippedBytes = 2 * kMaxRecordBytes;
 
 enum class LineEnd { kNewline, kEndOfFile, kTooLong };
 

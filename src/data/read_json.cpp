@@ -98,7 +98,7 @@ std::string readable(const std::string& what) {
 }
 
 std::string fault_message(const std::string& text, const JsonPlace& place, const JsonBuilder& builder) {
-  const bool cut_off = builder.fault().find("unexpected end of input") != std::string::npos;
+  const bool cut_off = builder.fault_at() > text.size();
   std::string reason = readable(builder.fault());
   if (cut_off && place.last) reason += "; the file ends here, without a line end: it seems cut off";
   if (builder.fault_at() == 0) {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <map>
 
 #include "data/read_records.h"
 #include "qtune/base/error.h"
@@ -54,12 +55,42 @@ TEST(RecordForms, OpenAiMessagesKeepRolesAndTheirOrder) {
       "system:s|user:q|assistant:a|tool:t|assistant:");
 }
 
-TEST(RecordForms, TrainFalseAndWeightZeroLeaveATurnUntrained) {
+TEST(RecordForms, ShareGptTurnsAlternateAsInLLaMAFactory) {
+  const auto turns = [](const std::string& roles) {
+    std::string list;
+    for (const char c : roles) {
+      const std::map<char, std::string> names = {{'s', "system"}, {'h', "human"}, {'g', "gpt"}, {'o', "observation"}};
+      list += fmt::format(R"({}{{"from":"{}","value":"x"}})", list.empty() ? "" : ",", names.at(c));
+    }
+    return "{\"conversations\":[" + list + "]}";
+  };
+  EXPECT_EQ(first_of(turns("shgog")), "system:x|user:x|assistant:x|tool:x|assistant:x");
+  EXPECT_THAT(error_of(turns("gh")), HasSubstr("in turn, user as turn 1, found assistant"));
+  EXPECT_THAT(error_of(turns("hhg")), HasSubstr("assistant as turn 2, found user"));
+  EXPECT_THAT(error_of(turns("hgsg")), HasSubstr("user as turn 3, found system"));
+  EXPECT_THAT(error_of(turns("hgh")), HasSubstr("an assistant turn at the end"));
+}
+
+TEST(RecordForms, PartsOfTypeTextAreJoined) {
+  EXPECT_EQ(
+      first_of(R"({"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},)"
+               R"({"role":"assistant","content":[]}]})"),
+      "user:ab|assistant:");
+}
+
+TEST(RecordForms, EmptyToolsAreNoTools) {
+  for (const char* tools : {"[]", "\"\"", "\"[]\"", "null", "{}"}) {
+    EXPECT_EQ(first_of(fmt::format(R"({{"prompt":"p","completion":"c","tools":{}}})", tools)), "user:p|assistant:c");
+  }
+}
+
+TEST(RecordForms, TrainFalseLossFalseAndWeightZeroLeaveATurnUntrained) {
   EXPECT_EQ(
       first_of(
           R"({"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a","train":false},)"
-          R"({"role":"assistant","content":"b","weight":0},{"role":"assistant","content":"c","weight":1,"train":true}]})"),
-      "user:q|-assistant:a|-assistant:b|assistant:c");
+          R"({"role":"assistant","content":"b","weight":0},{"role":"assistant","content":"c","weight":1,"train":true},)"
+          R"({"role":"assistant","content":"d","loss":false}]})"),
+      "user:q|-assistant:a|-assistant:b|assistant:c|-assistant:d");
 }
 
 TEST(RecordForms, AlpacaJoinsInstructionAndInputWithANewline) {
@@ -69,6 +100,7 @@ TEST(RecordForms, AlpacaJoinsInstructionAndInputWithANewline) {
   EXPECT_EQ(first_of(R"({"instruction":"i","input":"","output":"o","system":"","history":[]})"), "user:i|assistant:o");
   EXPECT_EQ(first_of(R"({"instruction":"i","input":null,"output":"o"})"), "user:i|assistant:o");
   EXPECT_EQ(first_of(R"({"instruction":"","input":"x","output":"o"})"), "user:x|assistant:o");
+  EXPECT_EQ(first_of(R"({"instruction":null,"input":"x","output":"o"})"), "user:x|assistant:o");
 }
 
 TEST(RecordForms, ShareGptTakesTheSystemTextOfTheRecordUnlessAMessageHasOne) {
