@@ -124,7 +124,7 @@ TokenizedSample SampleStore::at(int64_t index) const {
                .record = std::string(ids_.substr(r.id_begin, r.id_bytes)),
                .is_number = r.id_is_number != 0};
   sample.input_ids.resize(n);
-  std::memcpy(sample.input_ids.data(), bytes.data() + r.begin, n * sizeof(int32_t));
+  if (n > 0) std::memcpy(sample.input_ids.data(), bytes.data() + r.begin, n * sizeof(int32_t));
   sample.trained.resize(n);
   sample.end_of_turn.resize(n);
   const auto* flags = reinterpret_cast<const uint8_t*>(bytes.data() + r.begin + n * sizeof(int32_t));
@@ -155,7 +155,7 @@ void SampleStoreWriter::add(const TokenizedSample& sample) {
     throw DataError(fmt::format("{}: expected less than 2^32 samples, and tokens in each", sample.id.place()));
   }
   std::string bytes(sample_bytes(n), '\0');
-  std::memcpy(bytes.data(), sample.input_ids.data(), n * sizeof(int32_t));
+  if (n > 0) std::memcpy(bytes.data(), sample.input_ids.data(), n * sizeof(int32_t));
   uint32_t num_trainable = 0;
   for (size_t k = 0; k < n; ++k) {
     bytes[n * sizeof(int32_t) + k] =
