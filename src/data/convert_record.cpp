@@ -262,13 +262,15 @@ void RecordConverter::settle_tags(const JsonRecord& record) {
 }
 
 void RecordConverter::refuse_tools(const JsonRecord& record) const {
-  for (const std::string& key : {tools_, std::string("functions")}) {
-    const json* tools = find(record.value, key);
-    if (tools == nullptr || (tools_.empty() && key != tools_)) continue;
+  static const std::string kOldName = "functions";
+  if (tools_.empty()) return;
+  for (const std::string* key : {&tools_, &kOldName}) {
+    const json* tools = find(record.value, *key);
+    if (tools == nullptr) continue;
     // Some writers keep the list as text.
     const bool none = tools->empty() || *tools == "" || *tools == "[]" || *tools == "{}" || *tools == "null";
     if (!none) {
-      throw bad(record, fmt::format("a record without tools (function calling is not supported) under \"{}\"", key),
+      throw bad(record, fmt::format("a record without tools (function calling is not supported) under \"{}\"", *key),
                 shown(tools->is_string() ? tools->get<std::string>() : tools->dump(-1, ' ', true)));
     }
   }

@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kRowsAtOnce = 256;
 constexpr int64_t kMaxArrowBytes = int64_t{4} << 30;  // a damaged file can claim pages of any size
-constexpr int kMaxDepth = 64;                         // of nested columns
+constexpr int kMaxDepth = 128;                        // of nested columns
 
 /// Arrow's first line, printable.
 std::string reason_of(const std::string& message) {
@@ -145,7 +145,9 @@ class RowConverter {
         return object(as<arrow::StructArray>(array), i, depth + 1);
       case Type::DICTIONARY: {
         const auto& indices = as<arrow::DictionaryArray>(array);
-        return value(*indices.dictionary(), indices.GetValueIndex(i), depth + 1);
+        const int64_t index = indices.GetValueIndex(i);
+        if (index < 0 || index >= indices.dictionary()->length()) throw BadValue{"an index outside its dictionary"};
+        return value(*indices.dictionary(), index, depth + 1);
       }
       case Type::EXTENSION:
         return value(*as<arrow::ExtensionArray>(array).storage(), i, depth + 1);
@@ -229,6 +231,7 @@ class ParquetSource : public RecordSource {
       all.push_back(i);
       if (columns.count(schema.GetColumnRoot(i)->name()) > 0) wanted.push_back(i);
     }
+    if (all.empty()) throw unreadable(file_, "no columns");
     return wanted.empty() ? all : wanted;
   }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -89,8 +90,9 @@ class JsonBuilder {
 
 /// nlohmann's reason without its own error number, position and the file's raw bytes.
 std::string readable(const std::string& what) {
-  size_t start = what.find("syntax error");
-  if (start == std::string::npos) start = what.find("] ") == std::string::npos ? 0 : what.find("] ") + 2;
+  const char* before = what.find("syntax error") == std::string::npos ? "] " : " - ";
+  const size_t found = what.find(before);
+  const size_t start = found == std::string::npos ? 0 : found + std::strlen(before);
   std::string reason = what.substr(start, what.find("; last read:") - start);
   std::replace_if(
       reason.begin(), reason.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
