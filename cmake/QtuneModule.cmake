@@ -42,7 +42,9 @@ function(qtune_module name)
       if(M_TORCH)
         target_precompile_headers(${target}_test REUSE_FROM qtune_torch_pch)
       endif()
-      gtest_discover_tests(${target}_test TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300)
+      # QTUNE_CACHE set to nothing: tests leave no tokenized samples in the user's cache.
+      gtest_discover_tests(${target}_test TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST
+        PROPERTIES TIMEOUT 300 ENVIRONMENT "QTUNE_CACHE=")
     endif()
   endif()
 endfunction()

@@ -34,7 +34,7 @@ struct InspectArguments {
 LoadedSamples load_for_inspection(const LoadedConfig& loaded_config) {
   const TrainConfig& config = loaded_config.config;
   const ModelConfig model = read_model_config(config.model_name_or_path);
-  LoadSamplesOptions options = sample_options(loaded_config, config.dataset, model);
+  LoadSamplesOptions options = sample_options(loaded_config, DatasetUse::kTraining, model);
   const double allowed = options.max_untrained_fraction;
   options.max_untrained_fraction = 1.0;
   LoadedSamples loaded = load_samples(options);

@@ -56,7 +56,7 @@ void check_finite(const SampleScores& scores) {
 int run_score(const ScoreArguments& a) {
   const LoadedConfig loaded_config = data_config(a);
   const ModelConfig model_config = read_model_config(a.model);
-  LoadSamplesOptions options = sample_options(loaded_config, loaded_config.config.dataset, model_config);
+  LoadSamplesOptions options = sample_options(loaded_config, DatasetUse::kTraining, model_config);
   options.untrained = UntrainedSamples::kKeep;
   AtomicFileWriter out = open_named_file("--out", a.out);
   const LoadedSamples loaded = load_samples(options);

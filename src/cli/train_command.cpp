@@ -1,9 +1,25 @@
 // qtune train: see docs/config.md for the keys.
+#include <unistd.h>
+
 #include "commands.h"
+#include "qtune/base/error.h"
 #include "qtune/config/load_config.h"
+#include "qtune/train/dry_run.h"
 #include "qtune/train/train.h"
+#include "streams.h"
 
 namespace qtune {
+namespace {
+
+int train(const LoadedConfig& loaded) {
+  if (!loaded.config.dry_run) return run_training(loaded);
+  log_notes(loaded);
+  write_output(dry_run(loaded, isatty(STDOUT_FILENO) ? MarkStyle::kColour : MarkStyle::kBrackets));
+  flush_output();
+  return kExitOk;
+}
+
+}  // namespace
 
 void add_train_command(CLI::App& app, Action& action) {
   struct Arguments {
@@ -15,7 +31,7 @@ void add_train_command(CLI::App& app, Action& action) {
   command->add_option("--config", arguments->config, "YAML file (qtune config lists its keys)")->required();
   command->add_option("overrides", arguments->overrides, "key=value ...");
   command->callback([arguments, &action] {
-    action = [arguments] { return run_training(load_train_config(arguments->config, arguments->overrides)); };
+    action = [arguments] { return train(load_train_config(arguments->config, arguments->overrides)); };
   });
 }
 

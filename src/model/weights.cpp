@@ -141,6 +141,10 @@ LayerWeights load_layer(Loader& loader, int64_t index, const ModelConfig& c, con
 
 }  // namespace
 
+void check_weight_files(const std::filesystem::path& folder, const ModelConfig& config) {
+  check_tensors(ModelWeights(folder), config);
+}
+
 ModelWeightTensors load_weights(const std::filesystem::path& folder, const ModelConfig& config,
                                 const ModelOptions& options) {
   const ModelWeights files(folder);

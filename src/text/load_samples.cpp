@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <numeric>
+
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
 #include "sample_cache.h"
@@ -25,6 +27,19 @@ void check_untrained(const LoadSamplesOptions& options, const SampleCounts& coun
       counts.first_untrained, 100 * (1 - options.max_untrained_fraction), counts.num_untrained, counts.num_records));
 }
 
+/// The datasets lie in `samples` one after the other, with these sizes.
+SampleSet mix(const SampleSet& samples, MixOptions options, std::vector<int64_t> sizes) {
+  if (options.strategy == MixStrategy::kConcat) return samples;
+  std::vector<int64_t> begins(sizes.size());
+  std::exclusive_scan(sizes.begin(), sizes.end(), begins.begin(), int64_t{0});
+  options.sizes = std::move(sizes);
+  std::vector<int64_t> order;
+  for (const MixedIndex& mixed : mix_order(options)) {
+    order.push_back(begins[static_cast<size_t>(mixed.dataset)] + mixed.index);
+  }
+  return samples.pick(order);
+}
+
 }  // namespace
 
 std::string LoadedSamples::summary() const {
@@ -45,6 +60,7 @@ LoadedSamples load_samples(const LoadSamplesOptions& options) {
   const std::string model_files = options.cache_folder.empty() ? "" : model_files_hash(options.model_folder);
   LoadedSamples loaded;
   TextTools tools;
+  std::vector<int64_t> sizes;
   for (const DatasetSpec& spec : options.datasets) {
     const std::string key = cache_key(spec, options, model_files);
     const auto store = open_or_make(spec, options, key, [&](const std::filesystem::path& target) {
@@ -52,8 +68,10 @@ LoadedSamples load_samples(const LoadSamplesOptions& options) {
     });
     loaded.counts += store->counts();
     loaded.samples.append(store);
+    sizes.push_back(store->size());
   }
   check_untrained(options, loaded.counts);
+  loaded.samples = mix(loaded.samples, options.mix, std::move(sizes));
   if (loaded.samples.empty()) {
     throw DataError(
         fmt::format("{}: expected at least one sample to be left, found none ({}) ---> check the data and cutoff_len",

@@ -6,6 +6,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <ctime>
 #include <nlohmann/json.hpp>
@@ -68,8 +70,13 @@ std::shared_ptr<const SampleStore> open_store(const fs::path& file, const std::s
   return nullptr;
 }
 
+/// Named so that who looks into the folder knows whose samples lie there.
 fs::path cache_file(const fs::path& folder, const DatasetSpec& spec, const std::string& key) {
-  return folder / fmt::format("{}-{}.samples", fs::path(spec.file).stem().string(), hex64(hash64(key)));
+  constexpr size_t kMostLetters = 40;
+  std::string name = fs::path(spec.file).stem().string().substr(0, kMostLetters);
+  std::replace_if(
+      name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c) && c != '-'; }, '_');
+  return folder / fmt::format("{}-{}.samples", name, hex64(hash64(key)));
 }
 
 }  // namespace
@@ -96,19 +103,25 @@ std::string model_files_hash(const fs::path& model_folder) {
 }
 
 std::string cache_key(const DatasetSpec& spec, const LoadSamplesOptions& options, const std::string& model_files) {
-  std::error_code error;
-  const fs::path file = fs::canonical(spec.file, error);
-  if (error || !fs::is_regular_file(file)) return "";
+  nlohmann::json files = nlohmann::json::array();
+  for (const std::string& name : data_files(spec)) {
+    std::error_code error;
+    const fs::path file = fs::canonical(name, error);
+    if (error || !fs::is_regular_file(file)) return "";
+    files.push_back({{"named", name},
+                     {"path", file.string()},
+                     {"bytes", fs::file_size(file)},
+                     {"changed", fs::last_write_time(file).time_since_epoch().count()}});
+  }
   const TokenizeOptions& t = options.tokenize;
   const nlohmann::json key = {{"version", kVersion},
-                              {"file", file.string()},
-                              {"named", spec.file},
-                              {"bytes", fs::file_size(file)},
-                              {"changed", fs::last_write_time(file).time_since_epoch().count()},
+                              {"files", files},
                               {"formatting", to_string(spec.formatting)},
                               {"columns", spec.columns},
                               {"tags", spec.tags},
+                              {"read_unnamed", spec.unnamed == UnnamedParts::kRead},
                               {"num_samples", spec.num_samples},
+                              {"exactly", spec.count == SampleCount::kExactly},
                               {"skip_bad", spec.on_bad_data == OnBadData::kSkip},
                               {"model_files", model_files},
                               {"template", options.template_name},

@@ -17,7 +17,7 @@
 #include "qtune/base/rng.h"
 
 // The file: the samples end to end, each its token ids (int32) and flags (a byte a token) padded to 8 bytes; the table
-// of rows; the record's own ids; a JSON object with key, data file and counts; the trailer. Little-endian.
+// of rows; the record's own ids; a JSON object with key, data files and counts; the trailer. Little-endian.
 
 namespace qtune {
 namespace {
@@ -98,7 +98,7 @@ void SampleStore::read() {
   rows_ = {reinterpret_cast<const Row*>(bytes.data() + trailer.rows_begin), trailer.num_rows};
   ids_ = as_text(bytes.subspan(trailer.ids_begin, trailer.info_begin - trailer.ids_begin));
   const auto info = nlohmann::json::parse(as_text(bytes.subspan(trailer.info_begin, end - trailer.info_begin)));
-  data_file_ = info.at("file");
+  files_ = info.at("files");
   key_ = info.at("key");
   counts_ = {.num_records = info.at("num_records"),
              .num_bad = info.at("num_bad"),
@@ -119,10 +119,10 @@ TokenizedSample SampleStore::at(int64_t index) const {
                                 file_.path().string(), index));
   }
   TokenizedSample sample;
-  sample.id = {.file = data_file_,
+  sample.id = {.file = files_.at(r.file),
                .line = r.line,
-               .record = std::string(ids_.substr(r.id_begin, r.id_bytes)),
-               .is_number = r.id_is_number != 0};
+               .record = std::string(ids_.substr(r.id_begin, r.id_bytes & ~kIdIsNumber)),
+               .is_number = (r.id_bytes & kIdIsNumber) != 0};
   sample.input_ids.resize(n);
   if (n > 0) std::memcpy(sample.input_ids.data(), bytes.data() + r.begin, n * sizeof(int32_t));
   sample.trained.resize(n);
@@ -150,7 +150,7 @@ SampleStoreWriter::~SampleStoreWriter() {
 
 void SampleStoreWriter::add(const TokenizedSample& sample) {
   const size_t n = sample.input_ids.size();
-  if (rows_.empty()) data_file_ = sample.id.file;
+  if (files_.empty() || files_.back() != sample.id.file) files_.push_back(sample.id.file);
   if (rows_.size() >= std::numeric_limits<uint32_t>::max() || n > std::numeric_limits<uint32_t>::max()) {
     throw DataError(fmt::format("{}: expected less than 2^32 samples, and tokens in each", sample.id.place()));
   }
@@ -166,8 +166,9 @@ void SampleStoreWriter::add(const TokenizedSample& sample) {
                    .hash = hash64(std::string_view(bytes).substr(0, n * (sizeof(int32_t) + 1))),
                    .line = sample.id.line,
                    .id_begin = ids_.size(),
-                   .id_bytes = static_cast<uint32_t>(sample.id.record.size()),
-                   .id_is_number = sample.id.is_number,
+                   .id_bytes = static_cast<uint32_t>(sample.id.record.size()) |
+                               (sample.id.is_number ? SampleStore::kIdIsNumber : 0),
+                   .file = static_cast<uint32_t>(files_.size() - 1),
                    .num_tokens = static_cast<uint32_t>(n),
                    .num_trainable = num_trainable});
   ids_ += sample.id.record;
@@ -175,7 +176,7 @@ void SampleStoreWriter::add(const TokenizedSample& sample) {
 }
 
 std::shared_ptr<const SampleStore> SampleStoreWriter::finish(const SampleCounts& counts, std::string_view key) {
-  const nlohmann::json info = {{"file", data_file_},
+  const nlohmann::json info = {{"files", files_},
                                {"key", key},
                                {"num_records", counts.num_records},
                                {"num_bad", counts.num_bad},

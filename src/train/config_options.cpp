@@ -6,15 +6,21 @@
 
 namespace qtune {
 
-LoadSamplesOptions sample_options(const LoadedConfig& loaded, const std::vector<std::string>& datasets,
-                                  const ModelConfig& model) {
+LoadSamplesOptions sample_options(const LoadedConfig& loaded, DatasetUse use, const ModelConfig& model) {
   const TrainConfig& config = loaded.config;
+  const bool training = use == DatasetUse::kTraining;
   LoadSamplesOptions options;
-  options.datasets = resolve_datasets(datasets, config.dataset_dir, named_columns(config.columns));
+  options.datasets = resolve_datasets(training ? config.dataset : config.eval_dataset, config.dataset_dir,
+                                      named_columns(config.columns));
   for (DatasetSpec& spec : options.datasets) {
     spec.on_bad_data = config.on_bad_data == "skip" ? OnBadData::kSkip : OnBadData::kRaise;
     if (!config.max_samples) continue;
     spec.num_samples = spec.num_samples < 0 ? *config.max_samples : std::min(spec.num_samples, *config.max_samples);
+  }
+  if (training) {
+    options.mix = {.strategy = parse_mix_strategy(config.mix_strategy),
+                   .probabilities = config.interleave_probs,
+                   .seed = static_cast<uint64_t>(config.seed)};
   }
   options.model_folder = config.model_name_or_path;
   options.template_name = config.template_name.value_or("");

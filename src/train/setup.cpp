@@ -1,15 +1,11 @@
 #include <fmt/format.h>
-#include <fmt/ranges.h>
-
-#include <algorithm>
-#include <cmath>
 
 #include "output_dir.h"
+#include "plan.h"
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
 #include "qtune/base/hash.h"
 #include "qtune/base/log.h"
-#include "qtune/base/rng.h"
 #include "qtune/config/print_config.h"
 #include "qtune/train/config_options.h"
 #include "run.h"
@@ -18,35 +14,6 @@ namespace qtune {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr uint64_t kHeldOutStream = 0x68656c64;  // "held": apart from other users of the seed
-
-SampleSet load_logged(const LoadedConfig& loaded, const std::vector<std::string>& datasets, const ModelConfig& model) {
-  LoadedSamples samples = load_samples(sample_options(loaded, datasets, model));
-  spdlog::info("{}: {}", fmt::join(datasets, ", "), samples.summary());
-  return std::move(samples.samples);
-}
-
-/// Moves val_size samples (a share below 1, or a count), drawn by the seed, to the held-out set. Both keep file order.
-void hold_out(const TrainConfig& config, SampleSet& samples, SampleSet& held_out) {
-  const double n = static_cast<double>(samples.size());
-  const int64_t count = static_cast<int64_t>(config.val_size < 1 ? std::ceil(config.val_size * n) : config.val_size);
-  if (count >= static_cast<int64_t>(samples.size())) {
-    throw ConfigError(fmt::format("val_size: {} of {} samples would leave none to train on", count, samples.size()));
-  }
-  auto order =
-      random_permutation(static_cast<uint64_t>(config.seed), kHeldOutStream, static_cast<int64_t>(samples.size()));
-  std::sort(order.begin(), order.begin() + count);
-  std::sort(order.begin() + count, order.end());
-  held_out = samples.pick(std::span(order).first(static_cast<size_t>(count)));
-  samples = samples.pick(std::span(order).subspan(static_cast<size_t>(count)));
-}
-
-int64_t count_total_steps(const TrainConfig& config, int64_t steps_per_epoch) {
-  if (config.max_steps > 0) return config.max_steps;
-  return std::max<int64_t>(
-      1, static_cast<int64_t>(std::ceil(config.num_train_epochs * static_cast<double>(steps_per_epoch))));
-}
 
 /// A run goes on only with the same data, order and batch; other keys may change, and are named.
 void check_resumable(const TrainerState& now, const TrainerState& then, const fs::path& checkpoint) {
@@ -128,19 +95,15 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
   Pruner pruner = make_pruner(pruner_options(c));  // its faults before anything is read
   auto folder = std::make_unique<OutputDir>(c);
   const std::optional<fs::path> checkpoint = find_checkpoint(c);
-  const ModelConfig model_config = read_model_config(c.model_name_or_path);
-  SampleSet samples = load_logged(loaded, c.dataset, model_config);
-  SampleSet held_out;
-  if (!c.eval_dataset.empty()) held_out = load_logged(loaded, c.eval_dataset, model_config);
-  if (c.val_size > 0) hold_out(c, samples, held_out);
+  TrainingPlan plan = plan_training(loaded);
 
   TrainingRun run{
       .loaded = loaded,
       .folder = std::move(folder),
       .log = std::move(log),
       .output_dir = c.output_dir,
-      .samples = std::move(samples),
-      .eval_samples = std::move(held_out),
+      .samples = std::move(plan.samples),
+      .eval_samples = std::move(plan.eval_samples),
       .model = Model::load(c.model_name_or_path, {.compute_dtype = c.bf16 ? at::kBFloat16 : at::kFloat,
                                                   .use = ModelUse::kTraining,
                                                   .ops = c.ops.reference ? OpsChoice::kReference : OpsChoice::kFused}),
@@ -151,21 +114,14 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
       run.model,
       AdamWOptions{
           .beta1 = c.adam_beta1, .beta2 = c.adam_beta2, .epsilon = c.adam_epsilon, .weight_decay = c.weight_decay});
-  const EpochPlan plan{.num_samples = static_cast<int64_t>(run.samples.size()),
-                       .samples_per_step = c.per_device_train_batch_size * c.gradient_accumulation_steps,
-                       .seed = static_cast<uint64_t>(c.seed)};
   run.state.seed = c.seed;
-  run.state.num_samples = plan.num_samples;
-  run.state.samples_per_step = plan.samples_per_step;
+  run.state.num_samples = plan.epochs.num_samples;
+  run.state.samples_per_step = plan.epochs.samples_per_step;
   run.state.data_hash = run.samples.hash();
-  run.state.total_steps = count_total_steps(c, plan.steps_per_epoch());
-  const int64_t warmup = resolve_warmup_steps(c.warmup_steps, c.warmup_ratio, run.state.total_steps);
-  run.schedule = {.type = parse_schedule_type(c.lr_scheduler_type),
-                  .peak_learning_rate = c.learning_rate,
-                  .warmup_steps = warmup,
-                  .total_steps = run.state.total_steps};
+  run.state.total_steps = plan.total_steps;
+  run.schedule = plan.schedule;
   if (run.resumed_from) resume(run);
-  run.sampler = std::make_unique<StepSampler>(plan, run.state.step);
+  run.sampler = std::make_unique<StepSampler>(plan.epochs, run.state.step);
   describe(run);
   take_over_folder(run);
   return run;

@@ -107,7 +107,7 @@ TEST_F(SampleCache, AChangeOfTokenizerTemplateOrSettingsIsSeen) {
     change_unseen("apple");
     return fresh;
   };
-  EXPECT_TRUE(changed([&] { options_.template_name = "zephyr"; }));
+  EXPECT_TRUE(changed([&] { options_.template_name = "vicuna"; }));
   EXPECT_TRUE(changed([&] { options_.tokenize.cutoff_len = 500; }));
   EXPECT_TRUE(changed([&] { options_.tokenize.excess = ExcessLength::kDrop; }));
   EXPECT_TRUE(changed([&] { options_.tokenize.history = HistoryTraining::kLastAnswer; }));

@@ -47,6 +47,10 @@ struct KeyValueCache {
   int64_t length = 0;                    // tokens held
 };
 
+/// Holds the weight files of a folder against its config.json, reading only their headers.
+/// Throws: CheckpointError as Model::load.
+void check_weight_files(const std::filesystem::path& folder, const ModelConfig& config);
+
 class Model {
  public:
   /// Reads config.json and the weights of a Hugging Face folder.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "qtune/data/dataset_spec.h"
+#include "qtune/data/mix.h"
 #include "qtune/text/sample_store.h"
 #include "qtune/text/tokenize_sample.h"
 #include "qtune/text/tokenizer.h"
@@ -24,7 +25,8 @@ enum class UntrainedSamples {
 enum class CacheUse { kRead, kOverwrite };
 
 struct LoadSamplesOptions {
-  std::vector<DatasetSpec> datasets;   // read one after the other
+  std::vector<DatasetSpec> datasets;
+  MixOptions mix;                      // of the datasets; its sizes are not read
   std::filesystem::path model_folder;  // its tokenizer and template are read when the first conversation appears
   std::string template_name;           // "": the model's own
   TokenizeOptions tokenize;
@@ -42,7 +44,7 @@ struct LoadSamplesOptions {
 std::filesystem::path default_cache_folder();
 
 struct LoadedSamples {
-  SampleSet samples;                           // in the order of the files
+  SampleSet samples;                           // in the order of the files, or mixed
   std::shared_ptr<const Tokenizer> tokenizer;  // null when none was needed: pre-tokenized, or all from the cache
   SampleCounts counts;
 

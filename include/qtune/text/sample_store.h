@@ -50,13 +50,14 @@ class SampleStore {
 
  private:
   friend class SampleStoreWriter;
+  static constexpr uint32_t kIdIsNumber = uint32_t{1} << 31;
   struct Row {
     uint64_t begin;  // of the token ids in the file
     uint64_t hash;   // of the token ids and flags
     int64_t line;
     uint64_t id_begin;  // of the record's own id, in the table of ids
-    uint32_t id_bytes;
-    uint32_t id_is_number;
+    uint32_t id_bytes;  // with kIdIsNumber
+    uint32_t file;      // its index in files_
     uint32_t num_tokens;
     uint32_t num_trainable;
   };
@@ -67,7 +68,8 @@ class SampleStore {
   MappedFile file_;
   std::span<const Row> rows_;
   std::string_view ids_;
-  std::string data_file_, key_;
+  std::vector<std::string> files_;  // that the samples come from
+  std::string key_;
   SampleCounts counts_;
 };
 
@@ -86,7 +88,7 @@ class SampleStoreWriter {
   SampleStoreWriter(const SampleStoreWriter&) = delete;
   SampleStoreWriter& operator=(const SampleStoreWriter&) = delete;
 
-  /// All samples must come from the same file. Throws: StoreWriteError naming the target (disk full, ...).
+  /// Throws: StoreWriteError naming the target (disk full, ...).
   void add(const TokenizedSample& sample);
 
   int64_t size() const { return static_cast<int64_t>(rows_.size()); }
@@ -105,7 +107,8 @@ class SampleStoreWriter {
   std::string buffer_;
   uint64_t position_ = 0;
   std::vector<SampleStore::Row> rows_;
-  std::string ids_, data_file_;
+  std::string ids_;
+  std::vector<std::string> files_;
 };
 
 /// The samples of all datasets of a run, in one order.

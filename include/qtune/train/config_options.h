@@ -12,10 +12,13 @@
 
 namespace qtune {
 
-/// How to load `datasets` (config.dataset or config.eval_dataset). Only a cutoff_len that the user set is held against
-/// the model's positions.
-LoadSamplesOptions sample_options(const LoadedConfig& loaded, const std::vector<std::string>& datasets,
-                                  const ModelConfig& model);
+enum class DatasetUse {
+  kTraining,  // `dataset`, mixed as mix_strategy says
+  kHeldOut,   // `eval_dataset`, one after the other
+};
+
+/// How to load the samples. Only a cutoff_len that the user set is held against the model's positions.
+LoadSamplesOptions sample_options(const LoadedConfig& loaded, DatasetUse use, const ModelConfig& model);
 
 PrunerOptions pruner_options(const TrainConfig& config);
 

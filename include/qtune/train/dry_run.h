@@ -1,0 +1,17 @@
+// What a training would do, without doing it.
+#pragma once
+
+#include <string>
+
+#include "qtune/config/load_config.h"
+#include "qtune/text/sample_view.h"
+
+namespace qtune {
+
+/// Checks config, data, the model's files and output_dir as a training does, but reads no weights and writes nothing
+/// beside the cache of tokenized samples. Returns text for eyes: steps, samples, tokens, memory, and the first batch
+/// with its trained tokens marked (in colour when `marks` says so).
+/// Throws: as run_training would before its first step.
+std::string dry_run(const LoadedConfig& loaded, MarkStyle marks);
+
+}  // namespace qtune

@@ -1,0 +1,136 @@
+#include "qtune/train/dry_run.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "output_dir.h"
+#include "plan.h"
+#include "qtune/base/error.h"
+#include "qtune/base/file.h"
+#include "qtune/model/memory_estimate.h"
+#include "qtune/model/model.h"
+#include "qtune/train/config_options.h"
+
+namespace qtune {
+namespace {
+
+constexpr size_t kSamplesShown = 3;
+constexpr int64_t kSamplesSearched = 10'000'000;  // for the largest micro-batch
+
+struct MicroBatch {
+  int64_t num_tokens = 0, num_targets = 0;
+};
+
+std::string line(const std::string& name, const std::string& value) { return fmt::format("{:<16} {}\n", name, value); }
+
+/// The one that takes the most memory. Tokens rule it, targets the head's share.
+MicroBatch largest_micro_batch(const TrainingPlan& plan, int64_t micro_batch) {
+  MicroBatch largest;
+  StepSampler sampler(plan.epochs);
+  const int64_t steps = std::min(plan.total_steps, kSamplesSearched / plan.epochs.samples_per_step + 1);
+  while (sampler.steps_done() < steps) {
+    const std::vector<int64_t> indices = sampler.next();
+    for (size_t first = 0; first < indices.size(); first += static_cast<size_t>(micro_batch)) {
+      MicroBatch batch;
+      for (size_t i = first; i < std::min(indices.size(), first + static_cast<size_t>(micro_batch)); ++i) {
+        batch.num_tokens += plan.samples.num_tokens(static_cast<size_t>(indices[i]));
+        batch.num_targets += plan.samples.num_trainable_tokens(static_cast<size_t>(indices[i]));
+      }
+      largest.num_tokens = std::max(largest.num_tokens, batch.num_tokens);
+      largest.num_targets = std::max(largest.num_targets, batch.num_targets);
+    }
+  }
+  return largest;
+}
+
+std::string steps_text(const TrainConfig& c, const TrainingPlan& plan) {
+  const int64_t per_epoch = plan.epochs.steps_per_epoch();
+  const double epochs = static_cast<double>(plan.total_steps) / static_cast<double>(per_epoch);
+  std::string text = line("steps", fmt::format("{}, {:.4g} epochs of {}", plan.total_steps, epochs, per_epoch));
+  text += line("a step", fmt::format("{} samples: {} micro-batches of {}", plan.epochs.samples_per_step,
+                                     c.gradient_accumulation_steps, c.per_device_train_batch_size));
+  text += line("learning rate", fmt::format("{:g}, {}, {} steps of warm-up", c.learning_rate, c.lr_scheduler_type,
+                                            plan.schedule.warmup_steps));
+  const auto pruned = [](const std::string& method, double keep) {
+    return method == "none" ? "all kept" : fmt::format("{}, {:g} kept", method, keep);
+  };
+  text += line("pruning", fmt::format("samples: {}; tokens: {}", pruned(c.pruning.sample.method, c.pruning.sample.keep),
+                                      pruned(c.pruning.token.method, c.pruning.token.keep)));
+  return text;
+}
+
+std::string data_text(const TrainingPlan& plan) {
+  const int64_t tokens = plan.samples.num_tokens();
+  const double epochs = static_cast<double>(plan.total_steps) / static_cast<double>(plan.epochs.steps_per_epoch());
+  std::string text = line("samples", plan.eval_samples.empty() ? fmt::format("{}", plan.samples.size())
+                                                               : fmt::format("{}, and {} held out", plan.samples.size(),
+                                                                             plan.eval_samples.size()));
+  text += line("tokens", fmt::format("{} an epoch, {} of them trainable; about {:.0f} in the whole run", tokens,
+                                     plan.samples.num_trainable_tokens(), epochs * static_cast<double>(tokens)));
+  return text;
+}
+
+std::string memory_text(const TrainConfig& c, const TrainingPlan& plan) {
+  const MicroBatch largest = largest_micro_batch(plan, c.per_device_train_batch_size);
+  const MemoryEstimate m = estimate_training_memory(plan.model, c.bf16 ? at::kBFloat16 : at::kFloat, largest.num_tokens,
+                                                    largest.num_targets);
+  const auto machine =
+      static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  const auto size = [](int64_t bytes) { return format_bytes(static_cast<uint64_t>(bytes)); };
+  std::string text =
+      line("memory", fmt::format("about {} of this machine's {}{}", size(m.total()), format_bytes(machine),
+                                 static_cast<uint64_t>(m.total()) > machine
+                                     ? " ---> lower per_device_train_batch_size or cutoff_len"
+                                     : ""));
+  text += line("", fmt::format("weights {}, gradients {}, optimizer {}, activations {}, workspace {}", size(m.weights),
+                               size(m.gradients), size(m.optimizer), size(m.activations), size(m.workspace)));
+  text += line("", fmt::format("largest micro-batch: {} tokens, {} trainable, before pruning", largest.num_tokens,
+                               largest.num_targets));
+  return text;
+}
+
+/// Pre-tokenized and cached samples needed no tokenizer; they are shown as ids where there is none.
+DecodeIds decoder_of(const TrainingPlan& plan, const std::string& model_folder) {
+  std::shared_ptr<const Tokenizer> tokenizer = plan.tokenizer;
+  try {
+    if (!tokenizer) tokenizer = Tokenizer::load_tokenizer(model_folder);
+  } catch (const CheckpointError&) {
+    return ids_as_text;
+  }
+  return [tokenizer](std::span<const int32_t> ids) { return tokenizer->decode(ids); };
+}
+
+std::string first_batch_text(const TrainConfig& c, const TrainingPlan& plan, MarkStyle marks) {
+  const DecodeIds decode = decoder_of(plan, c.model_name_or_path);
+  const std::vector<int64_t> indices = StepSampler(plan.epochs).next();
+  const size_t size = std::min(indices.size(), static_cast<size_t>(c.per_device_train_batch_size));
+  std::string text = fmt::format("\nfirst micro-batch, {} samples:\n", size);
+  for (size_t i = 0; i < size; ++i) {
+    const TokenizedSample sample = plan.samples[static_cast<size_t>(indices[i])];
+    text += fmt::format("--- {}: {} tokens, {} trained\n", sample.id.name(), sample.num_tokens(),
+                        trainable_positions(sample).size());
+    if (i < kSamplesShown) text += marked_text(sample, decode, marks) + "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string dry_run(const LoadedConfig& loaded, MarkStyle marks) {
+  const TrainConfig& c = loaded.config;
+  make_pruner(pruner_options(c));  // for its faults
+  const auto checkpoint = find_checkpoint(c);
+  const TrainingPlan plan = plan_training(loaded);
+  check_weight_files(c.model_name_or_path, plan.model);
+  std::string text = line(
+      "model", fmt::format("{}, {:.1f} M parameters, {} compute", c.model_name_or_path,
+                           static_cast<double>(plan.model.num_parameters()) / 1e6, c.bf16 ? "bfloat16" : "float32"));
+  text += line("output_dir",
+               checkpoint ? fmt::format("{}, resuming from {}", c.output_dir, checkpoint->string()) : c.output_dir);
+  text += steps_text(c, plan) + data_text(plan) + memory_text(c, plan) + first_batch_text(c, plan, marks);
+  return text + "\ndry run: nothing was trained or written\n";
+}
+
+}  // namespace qtune

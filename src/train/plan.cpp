@@ -1,0 +1,84 @@
+#include "plan.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+
+#include "qtune/base/error.h"
+#include "qtune/base/log.h"
+#include "qtune/base/rng.h"
+#include "qtune/train/config_options.h"
+
+namespace qtune {
+namespace {
+
+constexpr uint64_t kHeldOutStream = 0x68656c64;  // "held": apart from other users of the seed
+
+LoadedSamples load_logged(const LoadedConfig& loaded, DatasetUse use, const ModelConfig& model) {
+  LoadedSamples samples = load_samples(sample_options(loaded, use, model));
+  const TrainConfig& c = loaded.config;
+  const auto& names = use == DatasetUse::kTraining ? c.dataset : c.eval_dataset;
+  spdlog::info("{}: {}", fmt::join(names, ", "), samples.summary());
+  return samples;
+}
+
+/// Moves val_size samples (a share below 1, or a count), drawn by the seed, to the held-out set. Both keep their order.
+void hold_out(const TrainConfig& config, SampleSet& samples, SampleSet& held_out) {
+  const double n = static_cast<double>(samples.size());
+  const int64_t count = static_cast<int64_t>(config.val_size < 1 ? std::ceil(config.val_size * n) : config.val_size);
+  if (count >= static_cast<int64_t>(samples.size())) {
+    throw ConfigError(fmt::format("val_size: {} of {} samples would leave none to train on", count, samples.size()));
+  }
+  auto order =
+      random_permutation(static_cast<uint64_t>(config.seed), kHeldOutStream, static_cast<int64_t>(samples.size()));
+  std::sort(order.begin(), order.begin() + count);
+  std::sort(order.begin() + count, order.end());
+  held_out = samples.pick(std::span(order).first(static_cast<size_t>(count)));
+  samples = samples.pick(std::span(order).subspan(static_cast<size_t>(count)));
+}
+
+int64_t count_total_steps(const TrainConfig& config, int64_t steps_per_epoch) {
+  if (config.max_steps > 0) return config.max_steps;
+  return std::max<int64_t>(
+      1, static_cast<int64_t>(std::ceil(config.num_train_epochs * static_cast<double>(steps_per_epoch))));
+}
+
+Schedule make_schedule(const LoadedConfig& loaded, int64_t total_steps) {
+  const TrainConfig& c = loaded.config;
+  const int64_t warmup = resolve_warmup_steps(c.warmup_steps, c.warmup_ratio, total_steps);
+  if (warmup > total_steps) {
+    const auto origin = loaded.origins.find("warmup_steps");
+    throw ConfigError(
+        fmt::format("{}warmup_steps: expected at most {}, the steps of this run, found {} ---> use "
+                    "warmup_ratio, or train longer",
+                    origin == loaded.origins.end() ? "" : origin->second + ": ", total_steps, warmup));
+  }
+  return {.type = parse_schedule_type(c.lr_scheduler_type),
+          .peak_learning_rate = c.learning_rate,
+          .warmup_steps = warmup,
+          .total_steps = total_steps,
+          .kwargs = c.lr_scheduler_kwargs};
+}
+
+}  // namespace
+
+TrainingPlan plan_training(const LoadedConfig& loaded) {
+  const TrainConfig& c = loaded.config;
+  TrainingPlan plan{.model = read_model_config(c.model_name_or_path)};
+  LoadedSamples training = load_logged(loaded, DatasetUse::kTraining, plan.model);
+  plan.samples = std::move(training.samples);
+  plan.tokenizer = training.tokenizer;
+  if (!c.eval_dataset.empty()) plan.eval_samples = load_logged(loaded, DatasetUse::kHeldOut, plan.model).samples;
+  if (c.val_size > 0) hold_out(c, plan.samples, plan.eval_samples);
+  plan.epochs = {.num_samples = static_cast<int64_t>(plan.samples.size()),
+                 .samples_per_step = c.per_device_train_batch_size * c.gradient_accumulation_steps,
+                 .seed = static_cast<uint64_t>(c.seed)};
+  plan.total_steps = count_total_steps(c, plan.epochs.steps_per_epoch());
+  plan.schedule = make_schedule(loaded, plan.total_steps);
+  return plan;
+}
+
+}  // namespace qtune

@@ -1,0 +1,29 @@
+// What a run is going to do: known from its config and data, before any weight is read.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "qtune/batch/epoch_order.h"
+#include "qtune/config/load_config.h"
+#include "qtune/model/model_config.h"
+#include "qtune/optim/schedule.h"
+#include "qtune/text/load_samples.h"
+
+namespace qtune {
+
+struct TrainingPlan {
+  ModelConfig model;
+  SampleSet samples, eval_samples;
+  std::shared_ptr<const Tokenizer> tokenizer;  // null when none was needed
+  EpochPlan epochs;
+  int64_t total_steps = 0;
+  Schedule schedule;
+};
+
+/// Reads config.json and the data.
+/// Throws: as read_model_config and load_samples; ConfigError for a val_size that leaves nothing to train on and for a
+/// warm-up longer than the run.
+TrainingPlan plan_training(const LoadedConfig& loaded);
+
+}  // namespace qtune

@@ -1,0 +1,82 @@
+// `qtune train dry_run=true` and the cache of tokenized samples, through the program.
+#include <gmock/gmock.h>
+
+#include "support/training_job.h"
+
+namespace qtune {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+
+TEST(DryRun, ShowsThePlanAndTheFirstBatchAndWritesNothing) {
+  TrainingJob job;
+  job.write_data(random_samples(20, 1));
+  const ProcessResult result = job.run("run", {"dry_run=true", "num_train_epochs=2", "warmup_ratio=0.2"});
+  // 20 samples in steps of 4 x 2.
+  EXPECT_THAT(result.out, AllOf(ContainsRegex("steps +6, 2 epochs of 3\n"), ContainsRegex("samples +20\n"),
+                                HasSubstr("2 steps of warm-up"), ContainsRegex("memory +about [0-9.]+ MiB of")));
+  EXPECT_THAT(result.out, AllOf(HasSubstr("first micro-batch, 4 samples:\n--- r"), HasSubstr("nothing was trained")));
+  EXPECT_FALSE(std::filesystem::exists(job / "run"));
+}
+
+TEST(DryRun, ItsFirstBatchIsTheOneThatIsTrainedFirst) {
+  TrainingJob job;
+  job.write_data(random_samples(20, 2));
+  const std::string out = job.run("run", {"dry_run=true"}).out;
+  job.run("run", Arguments{"max_steps=1"} + kQtuningHalf);
+  const auto decisions = job.decisions("run");
+  size_t at = 0;
+  for (size_t i = 0; i < 4; ++i) {
+    const size_t next = out.find("--- " + decisions.at(i).at("id").get<std::string>() + ":", at);
+    ASSERT_NE(next, std::string::npos) << decisions.at(i);
+    at = next;
+  }
+}
+
+TEST(DryRun, FindsFaultsOfModelDataAndFolder) {
+  TrainingJob job;
+  job.write_data(random_samples(8, 3));
+  EXPECT_EQ(run_process(job.train("run", {"dry_run=true", "model_name_or_path=/no/such/model"})).exit_code, 4);
+  EXPECT_EQ(run_process(job.train("run", {"dry_run=true", "dataset=/no/such.jsonl"})).exit_code, 3);
+  job.run("done", {"max_steps=1"});
+  EXPECT_EQ(run_process(job.train("done", {"dry_run=true"})).exit_code, 2);
+}
+
+TEST(WarmUp, LongerThanTheRunIsAnErrorBeforeAnyWeightIsRead) {
+  TrainingJob job;
+  job.write_data(random_samples(16, 4));
+  const ProcessResult result = run_process(job.train("run", {"num_train_epochs=1", "warmup_steps=3"}));
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.err, HasSubstr("command line: warmup_steps: expected at most 2, the steps of this run, found 3"));
+  EXPECT_THAT(result.err, ::testing::Not(HasSubstr("model ")));
+}
+
+TEST(TokenizedPath, ASecondRunTakesItsSamplesFromThere) {
+  TrainingJob job;
+  job.write_data(random_samples(16, 5));
+  const std::string cache = "tokenized_path=" + (job / "cache").string();
+  EXPECT_THAT(job.run("a", {cache, "max_steps=2"}).err, ::testing::Not(HasSubstr("tokenized before")));
+  EXPECT_THAT(job.run("b", {cache, "max_steps=2"}).err, HasSubstr("tokenized before"));
+  EXPECT_EQ(read_file(job / "a" / "model.safetensors"), read_file(job / "b" / "model.safetensors"));
+  EXPECT_THAT(job.run("c", {cache, "max_steps=2", "overwrite_cache=true"}).err,
+              ::testing::Not(HasSubstr("tokenized before")));
+}
+
+TEST(MixStrategy, InterleavedDatasetsTakeTurns) {
+  TrainingJob job;
+  auto samples = random_samples(9, 6);
+  job.write_data({samples.begin(), samples.begin() + 3});
+  write_json_lines(job / "more.jsonl", {samples.begin() + 3, samples.end()});
+  const std::string both = "dataset=" + job.data() + "," + (job / "more.jsonl").string();
+  const auto samples_of = [&](const std::string& strategy) {
+    return job.run("run", {both, "mix_strategy=" + strategy, "dry_run=true"}).out;
+  };
+  EXPECT_THAT(samples_of("concat"), ContainsRegex("samples +9\n"));
+  EXPECT_THAT(samples_of("interleave_under"), ContainsRegex("samples +6\n"));
+  EXPECT_THAT(samples_of("interleave_over"), ContainsRegex("samples +12\n"));
+}
+
+}  // namespace
+}  // namespace qtune
