@@ -5,58 +5,16 @@
 #include <nlohmann/json.hpp>
 
 #include "qtune/base/log.h"
+#include "record_fields.h"
 
 namespace qtune {
 namespace {
 
 using nlohmann::json;
 
-BadRecord bad(const JsonRecord& record, const std::string& expected, const std::string& found) {
-  return BadRecord(fmt::format("{}: expected {}, found {}", record.place, expected, found));
-}
-
-/// Names of the keys of an object, for messages; not more than a line's worth.
-std::string keys_of(const json& object) {
-  std::string names;
-  for (const auto& item : object.items()) {
-    if (names.size() > 100) return names + ", ...";
-    // Keys are the file's words: shortened and escaped, so that the message stays one line.
-    names += (names.empty() ? "" : ", ") +
-             json(item.key().substr(0, 40)).dump(-1, ' ', true, json::error_handler_t::replace);
-  }
-  return names.empty() ? "no keys" : "keys " + names;
-}
-
-std::string shown(const std::string& text) {
-  return json(text.substr(0, 40)).dump(-1, ' ', true, json::error_handler_t::replace);
-}
-
-const json* find(const json& object, const std::string& key) {
-  if (key.empty()) return nullptr;
-  const auto it = object.find(key);
-  return it == object.end() || it->is_null() ? nullptr : &*it;
-}
-
-/// The string under a key that must be there.
-const std::string& string_at(const JsonRecord& record, const json& object, const std::string& key,
-                             const std::string& where) {
-  const auto it = object.find(key);
-  if (it == object.end()) throw bad(record, fmt::format("key \"{}\"{}", key, where), keys_of(object));
-  if (!it->is_string()) throw bad(record, fmt::format("a string under \"{}\"{}", key, where), it->type_name());
-  return it->get_ref<const std::string&>();
-}
-
-/// The string under a key that may be missing or null; "" then.
-std::string optional_string(const JsonRecord& record, const std::string& key) {
-  const json* value = find(record.value, key);
-  if (value == nullptr) return "";
-  if (!value->is_string()) throw bad(record, fmt::format("a string under \"{}\"", key), value->type_name());
-  return value->get<std::string>();
-}
-
 SampleId sample_id(const std::string& file, const JsonRecord& record) {
   SampleId id{.file = file, .line = record.line, .record = ""};
-  const json* own = find(record.value, "id");
+  const json* own = find_value(record.value, "id");
   if (own != nullptr && own->is_string()) id.record = own->get<std::string>();
   if (own != nullptr && own->is_number()) {
     id.record = own->dump();
@@ -65,68 +23,12 @@ SampleId sample_id(const std::string& file, const JsonRecord& record) {
   return id;
 }
 
-/// A message's text: a string, or a list of {"type": "text", "text": "..."} parts, which are joined.
-std::string content_of(const JsonRecord& record, const json& message, const std::string& key,
-                       const std::string& where) {
-  const auto it = message.find(key);
-  if (it == message.end() || !it->is_array()) return string_at(record, message, key, where);
-  std::string text;
-  for (const json& part : *it) {
-    const json* type = part.is_object() ? find(part, "type") : nullptr;
-    if (type == nullptr || *type != "text") {
-      const std::string found = type == nullptr ? part.type_name() : type->dump(-1, ' ', true);
-      throw bad(record, fmt::format("parts of type \"text\" under \"{}\"{}", key, where), found.substr(0, 40));
-    }
-    text += string_at(record, part, "text", where);
-  }
-  return text;
-}
-
-/// What a message itself says about being trained: "train" or "loss" (true, false), "weight" (1, 0).
-bool is_trained(const JsonRecord& record, const json& message, const std::string& where) {
-  bool trained = true;
-  for (const char* key : {"train", "loss"}) {
-    const json* flag = find(message, key);
-    if (flag == nullptr) continue;
-    if (!flag->is_boolean())
-      throw bad(record, fmt::format("true or false under \"{}\"{}", key, where), flag->type_name());
-    trained = trained && flag->get<bool>();
-  }
-  if (const json* weight = find(message, "weight")) {
-    if (!weight->is_number() || (*weight != 0 && *weight != 1)) {
-      throw bad(record, "0 or 1 under \"weight\"" + where, weight->is_number() ? weight->dump() : weight->type_name());
-    }
-    trained = trained && *weight != 0;
-  }
-  return trained;
-}
-
-/// Token ids: whole numbers in int32; `ignore_allowed`: also -100.
-std::vector<int32_t> ids_at(const JsonRecord& record, const std::string& key, bool ignore_allowed) {
-  const auto it = record.value.find(key);
-  if (it == record.value.end()) throw bad(record, fmt::format("key \"{}\"", key), keys_of(record.value));
-  if (!it->is_array()) throw bad(record, fmt::format("a list of token ids under \"{}\"", key), it->type_name());
-  std::vector<int32_t> ids;
-  ids.reserve(it->size());
-  for (const json& value : *it) {
-    const bool whole = value.is_number_integer();
-    const bool fits = whole && (!value.is_number_unsigned() || value.get<uint64_t>() <= INT32_MAX);
-    const int64_t id = fits ? value.get<int64_t>() : -1;
-    if (!fits || (id < 0 && !(ignore_allowed && id == kIgnoreLabel))) {
-      throw bad(record, fmt::format("token ids (whole numbers from 0) under \"{}\"", key),
-                fmt::format("{} at index {}", whole ? value.dump() : value.type_name(), ids.size()));
-    }
-    ids.push_back(static_cast<int32_t>(id));
-  }
-  return ids;
-}
-
 void require_assistant_turn(const JsonRecord& record, const Conversation& conversation) {
   for (const Message& message : conversation.messages) {
     if (message.role == Role::kAssistant) return;
   }
-  throw bad(record, "at least one assistant turn",
-            conversation.messages.empty() ? "no messages" : "only turns of other roles");
+  throw bad_record(record, "at least one assistant turn",
+                   conversation.messages.empty() ? "no messages" : "only turns of other roles");
 }
 
 }  // namespace
@@ -171,7 +73,7 @@ Record RecordConverter::convert(const JsonRecord& record, const std::string& fil
 
 void RecordConverter::note_unread(const JsonRecord& record) const {
   const auto warn = [&](const std::string& key, const std::string& read_as) {
-    const json* value = find(record.value, key);
+    const json* value = find_value(record.value, key);
     if (value == nullptr || value->empty() || key == read_as || *value == "") return;
     spdlog::warn("{}: key \"{}\" is not read{}", spec_.file, key,
                  spec_.unnamed == UnnamedParts::kIgnore ? ": no column of dataset_info.json names it" : "");
@@ -185,7 +87,7 @@ void RecordConverter::note_unread(const JsonRecord& record) const {
 void RecordConverter::detect(const JsonRecord& record) {
   const json& object = record.value;
   // Not contains(): every row of .parquet has every key.
-  const auto has = [&](const char* key) { return find(object, key) != nullptr; };
+  const auto has = [&](const char* key) { return find_value(object, key) != nullptr; };
   const auto has_pair = [&](const char* a, const char* b) {
     return object.contains(a) && object.contains(b) && (has(a) || has(b));
   };
@@ -240,7 +142,7 @@ void RecordConverter::settle_tags(const JsonRecord& record) {
   call_roles_ = {"function_call"};
   bool from_value = form_ == Formatting::kShareGpt;
   if (spec_.formatting == Formatting::kAuto) {
-    const json* list = find(record.value, messages_);
+    const json* list = find_value(record.value, messages_);
     if (list != nullptr && list->is_array() && !list->empty() && list->front().is_object()) {
       from_value = list->front().contains("from") && !list->front().contains("role");
       if (form_ == Formatting::kShareGpt || form_ == Formatting::kOpenAi) {
@@ -265,13 +167,14 @@ void RecordConverter::refuse_tools(const JsonRecord& record) const {
   static const std::string kOldName = "functions";
   if (tools_.empty()) return;
   for (const std::string* key : {&tools_, &kOldName}) {
-    const json* tools = find(record.value, *key);
+    const json* tools = find_value(record.value, *key);
     if (tools == nullptr) continue;
     // Some writers keep the list as text.
     const bool none = tools->empty() || *tools == "" || *tools == "[]" || *tools == "{}" || *tools == "null";
     if (!none) {
-      throw bad(record, fmt::format("a record without tools (function calling is not supported) under \"{}\"", *key),
-                shown(tools->is_string() ? tools->get<std::string>() : tools->dump(-1, ' ', true)));
+      throw bad_record(record,
+                       fmt::format("a record without tools (function calling is not supported) under \"{}\"", *key),
+                       quoted_start(tools->is_string() ? tools->get<std::string>() : tools->dump(-1, ' ', true)));
     }
   }
 }
@@ -283,13 +186,13 @@ void RecordConverter::require_alternation(const JsonRecord& record, const Conver
     if (turn++ == 0 && message.role == Role::kSystem) continue;
     if (message.role == Role::kSystem || (message.role == Role::kAssistant) != answer) {
       const char* names[] = {"system", "user", "assistant", "observation"};
-      throw bad(record,
-                fmt::format("user and assistant turns in turn, {} as turn {}", answer ? "assistant" : "user", turn),
-                names[static_cast<size_t>(message.role)]);
+      throw bad_record(
+          record, fmt::format("user and assistant turns in turn, {} as turn {}", answer ? "assistant" : "user", turn),
+          names[static_cast<size_t>(message.role)]);
     }
     answer = !answer;
   }
-  if (answer) throw bad(record, "an assistant turn at the end of the conversation", "a turn without an answer");
+  if (answer) throw bad_record(record, "an assistant turn at the end of the conversation", "a turn without an answer");
 }
 
 Record RecordConverter::convert_turns(const JsonRecord& record, SampleId id) const {
@@ -298,8 +201,8 @@ Record RecordConverter::convert_turns(const JsonRecord& record, SampleId id) con
   if (!system.empty()) conversation.messages.push_back({.role = Role::kSystem, .content = system});
   add_history(record, conversation);
 
-  const json* prompt = find(record.value, prompt_);
-  const json* response = find(record.value, response_);
+  const json* prompt = find_value(record.value, prompt_);
+  const json* response = find_value(record.value, response_);
   if (prompt != nullptr && response != nullptr && prompt->is_array() && response->is_array()) {
     add_messages(record, prompt_, *prompt, conversation);
     for (Message& message : conversation.messages) message.train = false;
@@ -319,17 +222,18 @@ Record RecordConverter::convert_turns(const JsonRecord& record, SampleId id) con
 }
 
 void RecordConverter::add_history(const JsonRecord& record, Conversation& conversation) const {
-  const json* history = find(record.value, history_);
+  const json* history = find_value(record.value, history_);
   if (history == nullptr) return;
   const auto is_pair = [](const json& turn) {
     return turn.is_array() && turn.size() == 2 && turn[0].is_string() && turn[1].is_string();
   };
   if (!history->is_array()) {
-    throw bad(record, fmt::format("a list of [prompt, response] under \"{}\"", history_), history->type_name());
+    throw bad_record(record, fmt::format("a list of [prompt, response] under \"{}\"", history_), history->type_name());
   }
   for (const json& turn : *history) {
     if (!is_pair(turn)) {
-      throw bad(record, fmt::format("pairs of strings [prompt, response] under \"{}\"", history_), "another entry");
+      throw bad_record(record, fmt::format("pairs of strings [prompt, response] under \"{}\"", history_),
+                       "another entry");
     }
     conversation.messages.push_back({.role = Role::kUser, .content = turn[0].get<std::string>()});
     conversation.messages.push_back({.role = Role::kAssistant, .content = turn[1].get<std::string>()});
@@ -339,7 +243,7 @@ void RecordConverter::add_history(const JsonRecord& record, Conversation& conver
 Record RecordConverter::convert_messages(const JsonRecord& record, SampleId id) const {
   Conversation conversation{.id = std::move(id), .messages = {}};
   const auto it = record.value.find(messages_);
-  if (it == record.value.end()) throw bad(record, fmt::format("key \"{}\"", messages_), keys_of(record.value));
+  if (it == record.value.end()) throw bad_record(record, fmt::format("key \"{}\"", messages_), keys_of(record.value));
   add_messages(record, messages_, *it, conversation);
   const std::string system = optional_string(record, system_);
   if (!system.empty() && !conversation.messages.empty() && conversation.messages.front().role != Role::kSystem) {
@@ -352,8 +256,8 @@ Record RecordConverter::convert_messages(const JsonRecord& record, SampleId id) 
 
 void RecordConverter::add_messages(const JsonRecord& record, const std::string& key, const json& list,
                                    Conversation& conversation) const {
-  if (!list.is_array()) throw bad(record, fmt::format("a list of messages under \"{}\"", key), list.type_name());
-  if (list.empty()) throw bad(record, fmt::format("at least one message under \"{}\"", key), "none");
+  if (!list.is_array()) throw bad_record(record, fmt::format("a list of messages under \"{}\"", key), list.type_name());
+  if (list.empty()) throw bad_record(record, fmt::format("at least one message under \"{}\"", key), "none");
   for (size_t i = 0; i < list.size(); ++i) {
     add_message(record, list[i], fmt::format(" in {}[{}]", key, i), conversation);
   }
@@ -361,21 +265,21 @@ void RecordConverter::add_messages(const JsonRecord& record, const std::string& 
 
 void RecordConverter::add_message(const JsonRecord& record, const json& message, const std::string& where,
                                   Conversation& conversation) const {
-  if (!message.is_object()) throw bad(record, "an object" + where, message.type_name());
+  if (!message.is_object()) throw bad_record(record, "an object" + where, message.type_name());
   const std::string& role_name = string_at(record, message, role_tag_, where);
   for (const char* key : {"tool_calls", "function_call"}) {
-    const json* calls = find(message, key);
+    const json* calls = find_value(message, key);
     if (calls == nullptr || calls->empty()) continue;
-    throw bad(record, "messages without tool calls (not supported)" + where, fmt::format("\"{}\"", key));
+    throw bad_record(record, "messages without tool calls (not supported)" + where, fmt::format("\"{}\"", key));
   }
   if (call_roles_.count(role_name) > 0) {
-    throw bad(record, "turns without function calls (not supported)" + where, shown(role_name));
+    throw bad_record(record, "turns without function calls (not supported)" + where, quoted_start(role_name));
   }
   const auto role = roles_.find(role_name);
   if (role == roles_.end()) {
     std::string known;
     for (const auto& [name, unused] : roles_) known += (known.empty() ? "" : ", ") + name;
-    throw bad(record, fmt::format("a role of {}{}", known, where), shown(role_name));
+    throw bad_record(record, fmt::format("a role of {}{}", known, where), quoted_start(role_name));
   }
   Message result{.role = role->second, .content = content_of(record, message, content_tag_, where)};
   result.train = is_trained(record, message, where);
@@ -383,27 +287,28 @@ void RecordConverter::add_message(const JsonRecord& record, const json& message,
 }
 
 Record RecordConverter::convert_pretokenized(const JsonRecord& record, SampleId id) const {
-  PreTokenized sample{.id = std::move(id), .input_ids = ids_at(record, "input_ids", false), .labels = {}};
-  if (sample.input_ids.empty()) throw bad(record, "at least one token id under \"input_ids\"", "none");
-  if (const json* mask = find(record.value, "attention_mask")) {
+  PreTokenized sample{
+      .id = std::move(id), .input_ids = ids_at(record, "input_ids", IgnoreLabels::kRefused), .labels = {}};
+  if (sample.input_ids.empty()) throw bad_record(record, "at least one token id under \"input_ids\"", "none");
+  if (const json* mask = find_value(record.value, "attention_mask")) {
     const bool all_ones = mask->is_array() && mask->size() == sample.input_ids.size() &&
                           std::all_of(mask->begin(), mask->end(), [](const json& m) { return m == 1; });
-    if (!all_ones) throw bad(record, "samples without padding (\"attention_mask\" of ones)", "another value");
+    if (!all_ones) throw bad_record(record, "samples without padding (\"attention_mask\" of ones)", "another value");
   }
-  if (find(record.value, "labels") == nullptr) {
+  if (find_value(record.value, "labels") == nullptr) {
     sample.labels = sample.input_ids;
     return sample;
   }
-  sample.labels = ids_at(record, "labels", true);
+  sample.labels = ids_at(record, "labels", IgnoreLabels::kAllowed);
   if (sample.labels.size() != sample.input_ids.size()) {
-    throw bad(record, fmt::format("as many labels as input_ids ({})", sample.input_ids.size()),
-              std::to_string(sample.labels.size()));
+    throw bad_record(record, fmt::format("as many labels as input_ids ({})", sample.input_ids.size()),
+                     std::to_string(sample.labels.size()));
   }
   for (size_t k = 0; k < sample.labels.size(); ++k) {
     if (sample.labels[k] == kIgnoreLabel || sample.labels[k] == sample.input_ids[k]) continue;
-    throw bad(record,
-              fmt::format("labels that are -100 or equal to input_ids ({} at index {})", sample.input_ids[k], k),
-              std::to_string(sample.labels[k]));
+    throw bad_record(record,
+                     fmt::format("labels that are -100 or equal to input_ids ({} at index {})", sample.input_ids[k], k),
+                     std::to_string(sample.labels[k]));
   }
   return sample;
 }
