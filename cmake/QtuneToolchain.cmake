@@ -6,6 +6,7 @@ find_package(nlohmann_json REQUIRED)
 find_package(yaml-cpp REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(Threads REQUIRED)
+find_library(QTUNE_SENTENCEPIECE sentencepiece REQUIRED)  # it has no CMake package
 
 find_program(QTUNE_CCACHE ccache)
 if(QTUNE_CCACHE)

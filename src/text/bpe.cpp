@@ -3,9 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
-#include <cstring>
 #include <limits>
 #include <queue>
 
@@ -24,45 +22,6 @@ uint64_t pair_of(int32_t left, int32_t right) {
 
 size_t slot_of(uint64_t pair, int shift) { return static_cast<size_t>((pair * 0x9E3779B97F4A7C15ULL) >> shift); }
 
-/// One remembered piece, a cache line. `serial` 0: empty.
-struct CacheEntry {
-  static constexpr size_t kMaxBytes = 18, kMaxTokens = 8;
-  uint32_t serial;
-  uint8_t num_bytes, num_tokens;
-  uint8_t ends[kMaxTokens];
-  char bytes[kMaxBytes];
-  int32_t ids[kMaxTokens];
-};
-static_assert(sizeof(CacheEntry) == 64);
-constexpr size_t kCacheEntries = size_t{1} << 14;  // 1 MiB a thread
-
-CacheEntry& cache_entry(std::string_view piece, uint32_t serial) {
-  thread_local std::vector<CacheEntry> entries(kCacheEntries);
-  uint64_t a = 0, b = 0, c = 0;
-  const char* p = piece.data();
-  const size_t n = piece.size();
-  if (n >= 8) {
-    std::memcpy(&a, p, 8);
-    std::memcpy(&b, p + n - 8, 8);
-    if (n > 16) std::memcpy(&c, p + 8, 8);
-  } else {
-    std::memcpy(&a, p, n);
-  }
-  const uint64_t mixed = (a ^ (serial + n) * 0xD6E8FEB86659FD93ULL) * 0x9E3779B97F4A7C15ULL ^
-                         std::rotl((b ^ c) * 0xC2B2AE3D27D4EB4FULL, 31);
-  return entries[((mixed ^ mixed >> 29) * 0xBF58476D1CE4E5B9ULL) >> (64 - 14)];
-}
-
-bool fits_cache(const std::vector<BpeToken>& tokens, size_t first) {
-  if (tokens.size() - first > CacheEntry::kMaxTokens) return false;
-  uint32_t at = 0;
-  for (size_t i = first; i < tokens.size(); ++i) {
-    if (tokens[i].begin != at) return false;  // a character was left out
-    at = tokens[i].end;
-  }
-  return true;
-}
-
 }  // namespace
 
 const std::array<uint32_t, 256>& byte_level_alphabet() {
@@ -79,8 +38,6 @@ const std::array<uint32_t, 256>& byte_level_alphabet() {
 }
 
 BpeModel::BpeModel(const BpeSpec& spec) : fuse_unk_(spec.fuse_unk), byte_level_(spec.byte_level) {
-  static std::atomic<uint32_t> next_serial{1};
-  serial_ = next_serial++;
   std::unordered_map<std::string_view, int32_t> ids;
   ids.reserve(spec.vocab.size());
   for (const auto& [token, id] : spec.vocab) ids.emplace(token, id);
@@ -106,19 +63,40 @@ BpeModel::BpeModel(const BpeSpec& spec) : fuse_unk_(spec.fuse_unk), byte_level_(
         char_ids_[code_point_at(token.data()).value] = id;
     }
   }
-  if (spec.ignore_merges) {
-    if (!byte_level_) throw Error("model.ignore_merges is known for byte-level tokenizers only");
-    std::unordered_map<uint32_t, char> byte_of;
-    for (uint32_t b = 0; b < 256; ++b) byte_of[byte_level_alphabet()[b]] = static_cast<char>(b);
-    for (const auto& [token, id] : spec.vocab) {
-      std::string bytes;
-      const char *p = token.data(), *end = p + token.size();
-      for (CodePoint c; p < end && (c = code_point_at(p), byte_of.contains(c.value)); p += c.length)
-        bytes += byte_of[c.value];
-      if (p == end) whole_pieces_.emplace(std::move(bytes), id);
-    }
-  }
+  if (spec.ignore_merges) add_whole_pieces(spec);
+  if (!byte_level_ && !spec.ignore_merges) add_cuts(spec);
   add_merges(spec, ids);
+}
+
+void BpeModel::add_cuts(const BpeSpec& spec) {
+  // where a character is left out its neighbours meet; where bytes are merged, so may characters be
+  const bool has_all_bytes = std::find(byte_ids_.begin(), byte_ids_.end(), -1) == byte_ids_.end();
+  const auto is_byte = [](const std::string& token) { return token.size() == 6 && token.starts_with("<0x"); };
+  if (unk_id_ < 0 && !has_all_bytes) return;
+  for (const auto& [left, right] : spec.merges) {
+    if (is_byte(left) || is_byte(right)) return;
+    cuts_.add_token(left + right);
+  }
+  for (const auto& [token, id] : spec.vocab) {
+    if (!token.empty() && code_point_at(token.data()).length == token.size()) cuts_.add_token(token);
+  }
+  has_cuts_ = cuts_.finish();
+}
+
+void BpeModel::add_whole_pieces(const BpeSpec& spec) {
+  std::unordered_map<uint32_t, char> byte_of;
+  for (uint32_t b = 0; b < 256; ++b) byte_of[byte_level_alphabet()[b]] = static_cast<char>(b);
+  for (const auto& [token, id] : spec.vocab) {
+    if (!byte_level_) {
+      whole_pieces_.emplace(token, id);
+      continue;
+    }
+    std::string bytes;
+    const char *p = token.data(), *end = p + token.size();
+    for (CodePoint c; p < end && (c = code_point_at(p), byte_of.contains(c.value)); p += c.length)
+      bytes += byte_of[c.value];
+    if (p == end) whole_pieces_.emplace(std::move(bytes), id);
+  }
 }
 
 void BpeModel::add_merges(const BpeSpec& spec, const std::unordered_map<std::string_view, int32_t>& ids) {
@@ -215,33 +193,38 @@ void BpeModel::merge_short(std::vector<BpeToken>& symbols, size_t first) const {
 
 void BpeModel::merge_long(std::vector<BpeToken>& symbols, size_t first) const {
   struct Candidate {
-    int32_t rank, left_id, right_id;
-    uint32_t left, right;
-    // the lowest rank first, then the leftmost
-    bool operator<(const Candidate& o) const { return rank != o.rank ? rank > o.rank : left > o.left; }
+    uint64_t order;  // the lowest rank first, then the leftmost
+    const Merge* merge;
+    bool operator<(const Candidate& o) const { return order > o.order; }
   };
   BpeToken* s = symbols.data() + first;
   const auto n = static_cast<uint32_t>(symbols.size() - first);
   std::vector<uint32_t> next(n), previous(n);
-  std::vector<Candidate> storage;
-  storage.reserve(n);
-  std::priority_queue<Candidate> queue({}, std::move(storage));
-  const auto add = [&](uint32_t left, uint32_t right) {
-    if (const Merge* m = find_merge(s[left].id, s[right].id))
-      queue.push({m->rank, s[left].id, s[right].id, left, right});
+  const auto candidate = [&](uint32_t left, const Merge* merge) {
+    return Candidate{static_cast<uint64_t>(merge->rank) << 32 | left, merge};
   };
+  std::vector<Candidate> initial;
+  initial.reserve(n);
   for (uint32_t i = 0; i < n; ++i) next[i] = i + 1, previous[i] = i - 1;  // n and ~0 stand for "none"
-  for (uint32_t i = 0; i + 1 < n; ++i) add(i, i + 1);
+  for (uint32_t i = 0; i + 1 < n; ++i) {
+    if (const Merge* merge = find_merge(s[i].id, s[i + 1].id)) initial.push_back(candidate(i, merge));
+  }
+  std::priority_queue<Candidate> queue({}, std::move(initial));
+  const auto add = [&](uint32_t left, uint32_t right) {
+    if (const Merge* merge = find_merge(s[left].id, s[right].id)) queue.push(candidate(left, merge));
+  };
   while (!queue.empty()) {
-    const Candidate c = queue.top();
+    const auto left = static_cast<uint32_t>(queue.top().order);
+    const Merge* merge = queue.top().merge;
     queue.pop();
-    // an id of -1 marks what was merged into its left neighbour; other ids: one of the two has grown since
-    if (s[c.left].id != c.left_id || s[c.right].id != c.right_id || next[c.left] != c.right) continue;
-    s[c.left] = {find_merge(c.left_id, c.right_id)->id, s[c.left].begin, s[c.right].end};
-    s[c.right].id = -1;
-    next[c.left] = next[c.right];
-    if (next[c.left] < n) previous[next[c.left]] = c.left, add(c.left, next[c.left]);
-    if (previous[c.left] < n) add(previous[c.left], c.left);
+    // an id of -1 marks what was merged into its left neighbour; another pair: one of the two has grown since
+    const uint32_t right = next[left];
+    if (s[left].id < 0 || right == n || pair_of(s[left].id, s[right].id) != merge->pair) continue;
+    s[left] = {merge->id, s[left].begin, s[right].end};
+    s[right].id = -1;
+    next[left] = next[right];
+    if (next[left] < n) previous[next[left]] = left, add(left, next[left]);
+    if (previous[left] < n) add(previous[left], left);
   }
   const auto kept = std::remove_if(symbols.begin() + static_cast<std::ptrdiff_t>(first), symbols.end(),
                                    [](const BpeToken& t) { return t.id < 0; });
@@ -265,28 +248,10 @@ void BpeModel::tokenize_uncached(std::string_view piece, std::vector<BpeToken>& 
 }
 
 void BpeModel::tokenize(std::string_view piece, std::vector<BpeToken>& out) const {
-  if (piece.size() > CacheEntry::kMaxBytes) return tokenize_uncached(piece, out);
-  CacheEntry& entry = cache_entry(piece, serial_);
-  if (entry.serial == serial_ && entry.num_bytes == piece.size() &&
-      std::memcmp(entry.bytes, piece.data(), piece.size()) == 0) {
-    uint32_t begin = 0;
-    for (size_t i = 0; i < entry.num_tokens; ++i) {
-      out.push_back({entry.ids[i], begin, entry.ends[i]});
-      begin = entry.ends[i];
-    }
-    return;
-  }
+  if (cache_.find(piece, out)) return;
   const size_t first = out.size();
   tokenize_uncached(piece, out);
-  if (!fits_cache(out, first)) return;
-  entry.serial = serial_;
-  entry.num_bytes = static_cast<uint8_t>(piece.size());
-  entry.num_tokens = static_cast<uint8_t>(out.size() - first);
-  std::memcpy(entry.bytes, piece.data(), piece.size());
-  for (size_t i = first; i < out.size(); ++i) {
-    entry.ids[i - first] = out[i].id;
-    entry.ends[i - first] = static_cast<uint8_t>(out[i].end);
-  }
+  cache_.keep(piece, std::span(out).subspan(first));
 }
 
 }  // namespace qtune

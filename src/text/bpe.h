@@ -9,13 +9,10 @@
 #include <utility>
 #include <vector>
 
-namespace qtune {
+#include "bpe_cache.h"
+#include "bpe_cuts.h"
 
-/// A token of a piece; bytes [begin, end) of the piece.
-struct BpeToken {
-  int32_t id;
-  uint32_t begin, end;
-};
+namespace qtune {
 
 /// What a tokenizer.json says about its BPE model. Token strings as the file has them.
 struct BpeSpec {
@@ -39,6 +36,9 @@ class BpeModel {
   /// Appends the tokens of a non-empty piece of valid UTF-8. Remembers short pieces for the thread that calls.
   void tokenize(std::string_view piece, std::vector<BpeToken>& out) const;
 
+  /// Null, or where pieces may be cut further without changing their tokens.
+  const BpeCuts* cuts() const { return has_cuts_ ? &cuts_ : nullptr; }
+
  private:
   struct Merge {
     uint64_t pair;
@@ -46,6 +46,8 @@ class BpeModel {
   };
   using PieceMap = std::unordered_map<std::string, int32_t>;
 
+  void add_cuts(const BpeSpec& spec);
+  void add_whole_pieces(const BpeSpec& spec);
   void add_merges(const BpeSpec& spec, const std::unordered_map<std::string_view, int32_t>& ids);
   const Merge* find_merge(int32_t left, int32_t right) const;
   void append_symbols(std::string_view piece, std::vector<BpeToken>& out) const;
@@ -57,10 +59,12 @@ class BpeModel {
   int merge_shift_ = 0;
   std::array<int32_t, 256> byte_ids_{};             // byte level: the byte's token; else the fallback token; -1: none
   std::unordered_map<uint32_t, int32_t> char_ids_;  // not byte level: tokens of one code point
-  PieceMap whole_pieces_;                           // ignore_merges: tokens by their bytes
+  PieceMap whole_pieces_;                           // ignore_merges: tokens by their bytes or text
   int32_t unk_id_ = -1;
   bool fuse_unk_, byte_level_;
-  uint32_t serial_;  // tells this model's entries in the threads' caches from others'
+  BpeCuts cuts_{BpeCuts::Space::kItself};
+  bool has_cuts_ = false;
+  PieceCache cache_;
 };
 
 }  // namespace qtune

@@ -102,6 +102,10 @@ std::string run_decoder(const std::vector<DecodeStep>& steps, std::vector<std::s
       case DecodeStep::Kind::kFuse:
         tokens = {joined(tokens)};
         break;
+      case DecodeStep::Kind::kMetaspace:
+        for (size_t i = 0; i < tokens.size(); ++i)
+          tokens[i] = replaced(tokens[i], step.pattern, i == 0 && step.drops_prefix ? "" : " ");
+        break;
       case DecodeStep::Kind::kStrip:
         for (std::string& t : tokens) t = stripped(t, step);
         break;

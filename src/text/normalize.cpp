@@ -130,7 +130,7 @@ const char* find_nfc_active(const char* p, const char* end) {
 AlignedText apply_nfc(const AlignedText& input) {
   const uint8_t* classes = char_classes();
   const char *text = input.text.data(), *end = text + input.text.size(), *done = text;
-  AlignedText out;
+  AlignedText out{.tracking = input.tracking};
   while (done < end) {
     const char* active = find_nfc_active(done, end);
     // the inactive character before it may be what it joins
@@ -145,7 +145,7 @@ AlignedText apply_nfc(const AlignedText& input) {
     if (normal == block) {
       out.append_slice(input, from, to);
     } else {
-      out.append(normal, input.begin[from], input.end[to - 1]);
+      out.append(normal, input.begin_of(from), input.end_of(to - 1));
     }
     done = last;
   }
@@ -153,12 +153,12 @@ AlignedText apply_nfc(const AlignedText& input) {
 }
 
 AlignedText apply_replace(const NormalizeStep& step, const AlignedText& input) {
-  AlignedText out;
+  AlignedText out{.tracking = input.tracking};
   size_t done = 0;
   for (size_t at; (at = input.text.find(step.pattern, done)) != std::string::npos;) {
     const size_t behind = at + step.pattern.size();
     out.append_slice(input, done, at);
-    out.append(step.content, input.begin[at], input.end[behind - 1]);
+    out.append(step.content, input.begin_of(at), input.end_of(behind - 1));
     done = behind;
   }
   out.append_slice(input, done, input.text.size());
@@ -169,19 +169,24 @@ AlignedText apply_replace(const NormalizeStep& step, const AlignedText& input) {
 
 void AlignedText::append(std::string_view bytes, uint32_t from, uint32_t to) {
   text += bytes;
+  if (tracking == Tracking::kOff) return;
   begin.resize(text.size(), from);
   end.resize(text.size(), to);
 }
 
 void AlignedText::append_slice(const AlignedText& source, size_t first, size_t last) {
   text.append(source.text, first, last - first);
+  if (tracking == Tracking::kOff) return;
   const auto at = [](size_t i) { return static_cast<std::ptrdiff_t>(i); };
   begin.insert(begin.end(), source.begin.begin() + at(first), source.begin.begin() + at(last));
   end.insert(end.end(), source.end.begin() + at(first), source.end.begin() + at(last));
 }
 
-AlignedText aligned_copy(std::string_view text, size_t base) {
-  AlignedText out{std::string(text), std::vector<uint32_t>(text.size()), std::vector<uint32_t>(text.size())};
+AlignedText aligned_copy(std::string_view text, size_t base, Tracking tracking) {
+  AlignedText out{.text = std::string(text), .tracking = tracking};
+  if (tracking == Tracking::kOff) return out;
+  out.begin.resize(text.size());
+  out.end.resize(text.size());
   for (size_t i = 0; i < text.size(); ++i) {
     out.begin[i] = static_cast<uint32_t>(base + i);
     out.end[i] = static_cast<uint32_t>(base + i + 1);
@@ -211,8 +216,8 @@ AlignedText apply_step(const NormalizeStep& step, const AlignedText& input) {
       break;
   }
   if (input.text.empty()) return input;
-  AlignedText out;
-  out.append(step.content, input.begin[0], input.begin[0]);
+  AlignedText out{.tracking = input.tracking};
+  out.append(step.content, input.begin_of(0), input.begin_of(0));
   out.append_slice(input, 0, input.text.size());
   return out;
 }

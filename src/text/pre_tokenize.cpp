@@ -60,6 +60,53 @@ const char* gpt2_piece_end(const char* p, const char* end) {
   return spaces_end(p, skip(classes, p, end, kSpace, Want::kAny), end);
 }
 
+/// Where the literal stands and what lies between, in order; `match` says which.
+struct LiteralPart {
+  PieceRange range;
+  bool match;
+};
+
+std::vector<LiteralPart> literal_parts(std::string_view literal, std::string_view text) {
+  std::vector<LiteralPart> parts;
+  size_t done = 0;
+  for (size_t at; (at = text.find(literal, done)) != std::string_view::npos; done = at + literal.size()) {
+    if (done < at) parts.push_back({{done, at}, false});
+    parts.push_back({{at, at + literal.size()}, true});
+  }
+  if (done < text.size()) parts.push_back({{done, text.size()}, false});
+  return parts;
+}
+
+/// True where parts[i] joins the part before it.
+bool joins_previous(Delimiter delimiter, const std::vector<LiteralPart>& parts, size_t i) {
+  switch (delimiter) {
+    case Delimiter::kMergedWithPrevious:
+      return parts[i].match && !parts[i - 1].match;
+    case Delimiter::kMergedWithNext:
+      return !parts[i].match && parts[i - 1].match;
+    case Delimiter::kContiguous:
+      return parts[i].match == parts[i - 1].match;
+    case Delimiter::kIsolated:
+    case Delimiter::kRemoved:
+      break;
+  }
+  return false;
+}
+
+std::vector<PieceRange> literal_pieces(const PreStep& step, std::string_view text) {
+  const std::vector<LiteralPart> parts = literal_parts(step.text, text);
+  std::vector<PieceRange> out;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (step.delimiter == Delimiter::kRemoved && parts[i].match) continue;
+    if (i > 0 && joins_previous(step.delimiter, parts, i)) {
+      out.back().end = parts[i].range.end;
+    } else {
+      out.push_back(parts[i].range);
+    }
+  }
+  return out;
+}
+
 const char* skip_line_ends(const char* p, const char* end) {
   while (p < end && (*p == '\r' || *p == '\n')) ++p;
   return p;
@@ -117,6 +164,24 @@ const char* piece_end(SplitRule rule, const char* p, const char* end) {
   const bool numeric = class_at(classes, p) & kNumeric;
   if (numeric && rule == SplitRule::kDigitsEach) return p + code_point_at(p).length;
   return skip(classes, p, end, kNumeric, numeric ? Want::kAny : Want::kNone);
+}
+
+std::vector<PieceRange> pieces_of(const PreStep& step, std::string_view text) {
+  if (step.kind == PreStep::Kind::kLiteral) return literal_pieces(step, text);
+  const uint8_t* classes = char_classes();
+  const uint8_t word = step.kind == PreStep::Kind::kWhitespace ? kWord : 0;
+  const char *begin = text.data(), *end = begin + text.size();
+  std::vector<PieceRange> out;
+  for (const char* p = begin; p < end;) {
+    const uint8_t kind = class_at(classes, p);
+    const char* next = kind & word     ? skip(classes, p, end, kWord, Want::kAny)
+                       : kind & kSpace ? skip(classes, p, end, kSpace, Want::kAny)
+                                       : skip(classes, p, end, kSpace | word, Want::kNone);
+    if ((kind & word) || !(kind & kSpace))
+      out.push_back({static_cast<size_t>(p - begin), static_cast<size_t>(next - begin)});
+    p = next;
+  }
+  return out;
 }
 
 }  // namespace qtune

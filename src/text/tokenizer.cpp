@@ -8,38 +8,38 @@
 
 #include "decode.h"
 #include "qtune/base/error.h"
+#include "tokenizer_sentencepiece.h"
+#include "tokenizer_sink.h"
 #include "tokenizer_spec.h"
 #include "unicode.h"
 
 namespace qtune {
 namespace {
 
-/// Collects ids, and spans where they are wanted.
-struct Sink {
-  std::vector<int32_t>* ids = nullptr;
-  std::vector<TokenSpan>* spans = nullptr;
-
-  void add(int32_t id, size_t begin, size_t end) {
-    if (ids) {
-      ids->push_back(id);
-    } else {
-      spans->push_back({id, begin, end});
-    }
-  }
-};
-
 /// A stretch of text on its way, and how its bytes lead back to the original.
 struct Stretch {
   std::string_view text;
   size_t base = 0;                       // of text[0] in the original, or in `aligned`
   const AlignedText* aligned = nullptr;  // null: unchanged
+  bool at_start = false;                 // nothing of the original stands before it
 
-  Stretch part(size_t begin, size_t end) const { return {text.substr(begin, end - begin), base + begin, aligned}; }
-  void emit(int32_t id, size_t begin, size_t end, Sink& sink) const {
+  Stretch part(size_t begin, size_t end) const {
+    return {text.substr(begin, end - begin), base + begin, aligned, at_start && begin == 0};
+  }
+  Stretch changed(const AlignedText& now) const { return {now.text, 0, &now, at_start}; }
+
+  AlignedText copy(Tracking tracking) const {
+    if (!aligned) return aligned_copy(text, base, tracking);
+    AlignedText out{.tracking = tracking};
+    out.append_slice(*aligned, base, base + text.size());
+    return out;
+  }
+
+  void emit(int32_t id, size_t begin, size_t end, TokenSink& sink) const {
     begin += base;
     end += base;
     if (!aligned) return sink.add(id, begin, end);
-    sink.add(id, aligned->begin[begin], aligned->end[end - 1]);
+    sink.add(id, aligned->begin_of(begin), aligned->end_of(end - 1));
   }
 };
 
@@ -48,8 +48,7 @@ class BpeTokenizer final : public Tokenizer {
   explicit BpeTokenizer(const TokenizerSpec& spec)
       : model_(spec.model),
         normalizer_(spec.normalizer),
-        splits_(spec.splits),
-        prefix_space_(spec.prefix_space),
+        pre_tokenizer_(spec.pre_tokenizer),
         decoder_(spec.decoder),
         joins_with_spaces_(spec.joins_with_spaces) {
     for (const auto& [token, id] : spec.model.vocab) add_token(token, id);
@@ -61,8 +60,10 @@ class BpeTokenizer final : public Tokenizer {
         continue;
       }
       for (const NormalizeStep& step : normalizer_) {
-        if (changes_text(step, token.content)) token.content = apply_step(step, aligned_copy(token.content, 0)).text;
+        if (changes_text(step, token.content))
+          token.content = apply_step(step, aligned_copy(token.content, 0, Tracking::kOff)).text;
       }
+      tokens_[static_cast<size_t>(token.id)] = token.content;  // so is it decoded
       normalized.push_back(std::move(token));
     }
     raw_tokens_ = AddedTokenFinder(std::move(raw));
@@ -75,7 +76,7 @@ class BpeTokenizer final : public Tokenizer {
   std::vector<int32_t> encode(std::string_view text) const override {
     std::vector<int32_t> ids;
     ids.reserve(text.size() / 4 + 8);
-    Sink sink{.ids = &ids};
+    TokenSink sink{.ids = &ids};
     encode_into(text, sink);
     return ids;
   }
@@ -83,7 +84,7 @@ class BpeTokenizer final : public Tokenizer {
   std::vector<TokenSpan> encode_with_offsets(std::string_view text) const override {
     std::vector<TokenSpan> spans;
     spans.reserve(text.size() / 4 + 8);
-    Sink sink{.spans = &spans};
+    TokenSink sink{.spans = &spans};
     encode_into(text, sink);
     return spans;
   }
@@ -134,17 +135,12 @@ class BpeTokenizer final : public Tokenizer {
     return id >= 0 && static_cast<size_t>(id) < known_.size() && known_[static_cast<size_t>(id)];
   }
 
-  void encode_into(std::string_view text, Sink& sink) const {
-    if (text.size() >= std::numeric_limits<uint32_t>::max() / 2)
-      throw DataError(fmt::format("expected less than 2 GiB of text, found {} bytes", text.size()));
-    if (const auto broken = find_invalid_utf8(text)) {
-      throw DataError(fmt::format("expected UTF-8, found byte 0x{:02X} at offset {}",
-                                  static_cast<unsigned char>(text[*broken]), *broken));
-    }
+  void encode_into(std::string_view text, TokenSink& sink) const {
+    check_encodable(text);
     std::vector<TextPart> parts;
     raw_tokens_.split(text, parts);
     std::vector<BpeToken> scratch;
-    const Stretch whole{text};
+    const Stretch whole{.text = text, .at_start = true};
     for (const TextPart& part : parts) {
       if (part.id >= 0) {
         sink.add(part.id, part.begin, part.end);
@@ -154,60 +150,81 @@ class BpeTokenizer final : public Tokenizer {
     }
   }
 
-  void encode_raw_part(const Stretch& part, std::vector<BpeToken>& scratch, Sink& sink) const {
+  static Tracking tracking_of(const TokenSink& sink) { return sink.ids ? Tracking::kOff : Tracking::kOn; }
+
+  void encode_raw_part(const Stretch& part, std::vector<BpeToken>& scratch, TokenSink& sink) const {
     AlignedText changed;
     Stretch now = part;
     for (const NormalizeStep& step : normalizer_) {
       if (!changes_text(step, now.text)) continue;
-      changed = apply_step(step, now.aligned ? changed : aligned_copy(part.text, part.base));
-      now = {changed.text, 0, &changed};
+      changed = apply_step(step, now.aligned ? changed : part.copy(tracking_of(sink)));
+      now = part.changed(changed);
     }
-    if (normalized_tokens_.empty()) return encode_part(now, scratch, sink);
+    if (normalized_tokens_.empty()) return pre_tokenize(now, 0, scratch, sink);
     std::vector<TextPart> parts;
     normalized_tokens_.split(now.text, parts);
     for (const TextPart& p : parts) {
       if (p.id >= 0) {
         now.emit(p.id, p.begin, p.end, sink);
       } else {
-        encode_part(now.part(p.begin, p.end), scratch, sink);
+        pre_tokenize(now.part(p.begin, p.end), 0, scratch, sink);
       }
     }
   }
 
-  void encode_part(const Stretch& part, std::vector<BpeToken>& scratch, Sink& sink) const {
+  /// Hands what the steps from `depth` on make of the part to the model.
+  void pre_tokenize(const Stretch& part, size_t depth, std::vector<BpeToken>& scratch, TokenSink& sink) const {
     if (part.text.empty()) return;
-    if (!prefix_space_ || part.text.front() == ' ') return split(part, 0, scratch, sink);
-    AlignedText own;
-    if (part.aligned) {
-      own.append_slice(*part.aligned, part.base, part.base + part.text.size());
-    } else {
-      own = aligned_copy(part.text, part.base);
+    if (depth == pre_tokenizer_.size()) return encode_piece(part, scratch, sink);
+    const PreStep& step = pre_tokenizer_[depth];
+    const auto change = [&](NormalizeStep how) {
+      const AlignedText changed = apply_step(how, part.copy(tracking_of(sink)));
+      pre_tokenize(part.changed(changed), depth + 1, scratch, sink);
+    };
+    switch (step.kind) {
+      case PreStep::Kind::kRule:
+        return cut(part, depth, scratch, sink);
+      case PreStep::Kind::kPrefix:
+        if (part.text.starts_with(step.text) || (step.where == PreStep::Where::kFirst && !part.at_start)) break;
+        return change({NormalizeStep::Kind::kPrepend, "", step.text});
+      case PreStep::Kind::kReplace:
+        if (part.text.find(' ') == std::string_view::npos) break;
+        return change({NormalizeStep::Kind::kReplace, " ", step.text});
+      case PreStep::Kind::kLiteral:
+      case PreStep::Kind::kWhitespace:
+      case PreStep::Kind::kSpaceSplit:
+        for (const PieceRange& piece : pieces_of(step, part.text))
+          pre_tokenize(part.part(piece.begin, piece.end), depth + 1, scratch, sink);
+        return;
     }
-    const AlignedText prefixed = apply_step({NormalizeStep::Kind::kPrepend, "", " "}, own);
-    split({prefixed.text, 0, &prefixed}, 0, scratch, sink);
+    pre_tokenize(part, depth + 1, scratch, sink);
   }
 
-  void split(const Stretch& part, size_t depth, std::vector<BpeToken>& scratch, Sink& sink) const {
-    if (depth == splits_.size()) return encode_piece(part, scratch, sink);
+  void cut(const Stretch& part, size_t depth, std::vector<BpeToken>& scratch, TokenSink& sink) const {
     const char *begin = part.text.data(), *end = begin + part.text.size();
     for (const char* p = begin; p < end;) {
-      const char* next = piece_end(splits_[depth], p, end);
-      split(part.part(static_cast<size_t>(p - begin), static_cast<size_t>(next - begin)), depth + 1, scratch, sink);
+      const char* next = piece_end(pre_tokenizer_[depth].rule, p, end);
+      pre_tokenize(part.part(static_cast<size_t>(p - begin), static_cast<size_t>(next - begin)), depth + 1, scratch,
+                   sink);
       p = next;
     }
   }
 
-  void encode_piece(const Stretch& piece, std::vector<BpeToken>& scratch, Sink& sink) const {
-    scratch.clear();
-    model_.tokenize(piece.text, scratch);
-    for (const BpeToken& token : scratch) piece.emit(token.id, token.begin, token.end, sink);
+  void encode_piece(Stretch piece, std::vector<BpeToken>& scratch, TokenSink& sink) const {
+    const BpeCuts* cuts = model_.cuts();
+    while (!piece.text.empty()) {
+      const size_t end = cuts ? cuts->piece_end(piece.text) : piece.text.size();
+      scratch.clear();
+      model_.tokenize(piece.text.substr(0, end), scratch);
+      for (const BpeToken& token : scratch) piece.emit(token.id, token.begin, token.end, sink);
+      piece = piece.part(end, piece.text.size());
+    }
   }
 
   BpeModel model_;
   std::vector<NormalizeStep> normalizer_;
   AddedTokenFinder raw_tokens_, normalized_tokens_;
-  std::vector<SplitRule> splits_;
-  bool prefix_space_;
+  std::vector<PreStep> pre_tokenizer_;
   std::vector<DecodeStep> decoder_;
   bool joins_with_spaces_;
   std::vector<std::string> tokens_;  // by id; empty where known_ is 0
@@ -218,8 +235,26 @@ class BpeTokenizer final : public Tokenizer {
 
 }  // namespace
 
+void check_encodable(std::string_view text) {
+  if (text.size() >= std::numeric_limits<uint32_t>::max() / 2)
+    throw DataError(fmt::format("expected less than 2 GiB of text, found {} bytes", text.size()));
+  if (const auto broken = find_invalid_utf8(text)) {
+    throw DataError(fmt::format("expected UTF-8, found byte 0x{:02X} at offset {}",
+                                static_cast<unsigned char>(text[*broken]), *broken));
+  }
+}
+
 std::unique_ptr<Tokenizer> Tokenizer::load_tokenizer(const std::filesystem::path& model_folder) {
   const std::filesystem::path file = model_folder / "tokenizer.json";
+  if (!std::filesystem::exists(file)) {
+    if (std::filesystem::is_regular_file(model_folder / "tokenizer.model"))
+      return load_sentencepiece_tokenizer(model_folder);
+    throw CheckpointError(
+        fmt::format("{}: expected a tokenizer, found neither tokenizer.json nor tokenizer.model ---> point --model at "
+                    "a folder that "
+                    "holds one of them",
+                    model_folder.string()));
+  }
   const TokenizerSpec spec = read_tokenizer_spec(file);
   try {
     return std::make_unique<BpeTokenizer>(spec);

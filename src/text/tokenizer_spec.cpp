@@ -21,7 +21,14 @@ constexpr int kMaxNesting = 8;  // of Sequence steps
 /// Carries only the reason; read_tokenizer_spec adds the file.
 [[noreturn]] void refuse(const std::string& reason) { throw Error(reason); }
 
+bool nested_deeper_than(const json& value, int depth) {
+  if (!value.is_structured()) return false;
+  return depth == 0 || std::any_of(value.begin(), value.end(),
+                                   [&](const json& inner) { return nested_deeper_than(inner, depth - 1); });
+}
+
 std::string shown(const json& value) {
+  if (nested_deeper_than(value, 8)) return "something nested";  // printing it recurses
   std::string text = value.dump(-1, ' ', true);
   if (text.size() > 100) text = text.substr(0, 97) + "...";
   return text;
@@ -109,35 +116,97 @@ void parse_normalizer(const json& root, TokenizerSpec& spec) {
       });
 }
 
-SplitRule parse_split(const json& step) {
+PreStep parse_split(const json& step) {
+  static const std::unordered_map<std::string, Delimiter> kDelimiters = {
+      {"Isolated", Delimiter::kIsolated},
+      {"Removed", Delimiter::kRemoved},
+      {"MergedWithPrevious", Delimiter::kMergedWithPrevious},
+      {"MergedWithNext", Delimiter::kMergedWithNext},
+      {"Contiguous", Delimiter::kContiguous}};
   const std::string section = "pre_tokenizer";
   const json& pattern = member(step, "pattern", section);
   const std::string behavior = text_member(step, "behavior", section);
-  const bool plain = behavior == "Isolated" && !flag_member(step, "invert", false, section);
-  if (!plain || !pattern.is_object() || !pattern.contains("Regex")) {
-    refuse_step("pre_tokenizer", fmt::format("Split of pattern {}, behavior {}", shown(pattern), behavior));
+  const bool invert = flag_member(step, "invert", false, section);
+  const auto delimiter = kDelimiters.find(behavior);
+  const bool literal = pattern.is_object() && pattern.contains("String");
+  // the known expressions match all of any text, so that to remove what they do not match is to isolate
+  const bool isolates = behavior == (invert ? "Removed" : "Isolated");
+  if (delimiter == kDelimiters.end() || !pattern.is_object() || (literal ? invert : !isolates)) {
+    refuse_step("pre_tokenizer", fmt::format("Split of pattern {}, behavior {}{}", shown(pattern), behavior,
+                                             invert ? ", inverted" : ""));
+  }
+  if (literal) {
+    PreStep out{.kind = PreStep::Kind::kLiteral, .delimiter = delimiter->second};
+    out.text = text_member(pattern, "String", section);
+    if (out.text.empty()) refuse("pre_tokenizer: Split of an empty pattern");
+    return out;
   }
   const std::string regex = text_member(pattern, "Regex", section);
   const auto rule = split_rule_of_regex(regex);
   if (!rule) refuse_step("pre_tokenizer", fmt::format("Split by the regular expression {}", shown(regex)));
-  return *rule;
+  return {.kind = PreStep::Kind::kRule, .rule = *rule};
+}
+
+/// Metaspace, of a pre_tokenizer or a decoder.
+struct Metaspace {
+  std::string replacement;
+  std::string prepend_scheme;
+  bool split;
+};
+
+Metaspace parse_metaspace(const json& step, const char* section) {
+  Metaspace out{.replacement = text_member(step, "replacement", section)};
+  if (out.replacement.empty() || code_point_at(out.replacement.data()).length != out.replacement.size())
+    refuse(fmt::format("{}: Metaspace with replacement {}, expected one character", section, shown(out.replacement)));
+  // files of before 2024 have add_prefix_space instead
+  const bool prefix = flag_member(step, "add_prefix_space", true, section);
+  const bool has_scheme = !member(step, "prepend_scheme", section).is_null();
+  out.prepend_scheme = has_scheme ? text_member(step, "prepend_scheme", section) : prefix ? "always" : "never";
+  if (out.prepend_scheme != "always" && out.prepend_scheme != "first" && out.prepend_scheme != "never")
+    refuse_step(section, fmt::format("Metaspace with prepend_scheme {}", shown(out.prepend_scheme)));
+  if (has_scheme && !prefix && out.prepend_scheme != "never")
+    refuse(fmt::format("{}: Metaspace with add_prefix_space false and prepend_scheme {}, expected never", section,
+                       out.prepend_scheme));
+  out.split = flag_member(step, "split", true, section);
+  return out;
+}
+
+void add_metaspace(const json& step, std::vector<PreStep>& out) {
+  const Metaspace metaspace = parse_metaspace(step, "pre_tokenizer");
+  out.push_back({.kind = PreStep::Kind::kReplace, .text = metaspace.replacement});
+  if (metaspace.prepend_scheme != "never") {
+    out.push_back({.kind = PreStep::Kind::kPrefix,
+                   .text = metaspace.replacement,
+                   .where = metaspace.prepend_scheme == "first" ? PreStep::Where::kFirst : PreStep::Where::kAlways});
+  }
+  if (metaspace.split) {
+    out.push_back(
+        {.kind = PreStep::Kind::kLiteral, .text = metaspace.replacement, .delimiter = Delimiter::kMergedWithNext});
+  }
 }
 
 void parse_pre_tokenizer(const json& root, TokenizerSpec& spec) {
   const char* section = "pre_tokenizer";
+  using Kind = PreStep::Kind;
+  std::vector<PreStep>& out = spec.pre_tokenizer;
   for_each_step(
       member(root, section, "file"), section, "pretokenizers", [&](const std::string& type, const json& step) {
         if (spec.model.byte_level) refuse(fmt::format("pre_tokenizer: {} behind ByteLevel is not supported", type));
         if (type == "Digits") {
-          spec.splits.push_back(flag_member(step, "individual_digits", false, section) ? SplitRule::kDigitsEach
-                                                                                       : SplitRule::kDigitsRuns);
+          const bool each = flag_member(step, "individual_digits", false, section);
+          out.push_back({.kind = Kind::kRule, .rule = each ? SplitRule::kDigitsEach : SplitRule::kDigitsRuns});
         } else if (type == "Split") {
-          spec.splits.push_back(parse_split(step));
+          out.push_back(parse_split(step));
+        } else if (type == "Whitespace") {
+          out.push_back({.kind = Kind::kWhitespace});
+        } else if (type == "WhitespaceSplit") {
+          out.push_back({.kind = Kind::kSpaceSplit});
+        } else if (type == "Metaspace") {
+          add_metaspace(step, out);
         } else if (type == "ByteLevel") {
-          spec.prefix_space = flag_member(step, "add_prefix_space", true, section);
-          if (spec.prefix_space && !spec.splits.empty())
-            refuse_step(section, "ByteLevel with add_prefix_space behind another step");
-          if (flag_member(step, "use_regex", true, section)) spec.splits.push_back(SplitRule::kGpt2);
+          if (flag_member(step, "add_prefix_space", true, section)) out.push_back({.kind = Kind::kPrefix, .text = " "});
+          if (flag_member(step, "use_regex", true, section))
+            out.push_back({.kind = Kind::kRule, .rule = SplitRule::kGpt2});
           spec.model.byte_level = true;
         } else {
           refuse_step(section, type);
@@ -166,6 +235,11 @@ void parse_decoder(const json& root, TokenizerSpec& spec) {
       if (out.content.empty() || code_point_at(out.content.data()).length != out.content.size()) {
         refuse(fmt::format("decoder: Strip of {}, expected one character", shown(out.content)));
       }
+    } else if (type == "Metaspace") {
+      const Metaspace metaspace = parse_metaspace(step, section);
+      out = {.kind = Kind::kMetaspace,
+             .pattern = metaspace.replacement,
+             .drops_prefix = metaspace.prepend_scheme != "never"};
     } else {
       refuse_step(section, type);
     }
@@ -290,9 +364,8 @@ TokenizerSpec parse_spec(const json& root) {
 
 TokenizerSpec read_tokenizer_spec(const std::filesystem::path& file) {
   if (!std::filesystem::is_regular_file(file)) {
-    throw CheckpointError(fmt::format(
-        "{}: expected a tokenizer, found no such file ---> point --model at a folder that holds tokenizer.json",
-        file.string()));
+    throw CheckpointError(
+        fmt::format("{}: expected a file ---> put the model's own tokenizer.json there", file.string()));
   }
   try {
     return parse_spec(json::parse(read_file(file)));

@@ -14,17 +14,17 @@
 namespace qtune {
 
 struct DecodeStep {
-  enum class Kind { kByteLevel, kReplace, kByteFallback, kFuse, kStrip } kind;
-  std::string pattern, content;  // kReplace; kStrip: `content` is the one character
+  enum class Kind { kByteLevel, kReplace, kByteFallback, kFuse, kStrip, kMetaspace } kind;
+  std::string pattern, content;  // kReplace; kStrip: `content` is the one character; kMetaspace: `pattern` is it
   size_t start = 0, stop = 0;    // kStrip: at most so many at either end
+  bool drops_prefix = false;     // kMetaspace: the first token's go, all others become spaces
 };
 
 struct TokenizerSpec {
   BpeSpec model;
   std::vector<AddedToken> added_tokens;  // special ones first, then by file order, as the library looks for them
   std::vector<NormalizeStep> normalizer;
-  std::vector<SplitRule> splits;
-  bool prefix_space = false;  // every part between added tokens gets a space in front unless it has one
+  std::vector<PreStep> pre_tokenizer;
   std::vector<DecodeStep> decoder;
   bool joins_with_spaces = false;  // no decoder: tokens with a space between them
 };

@@ -80,6 +80,38 @@ TEST(TokenizeCommand, BadLineIsNamedAndWhatCameBeforeItIsWritten) {
   }
 }
 
+TEST(TokenizeCommand, ThreadsKeepTheOrderOfTheLines) {
+  std::string texts;
+  for (int i = 0; i < 20'000; ++i) texts += "line " + std::to_string(i) + "\n";
+  const CommandOutput one = tokenize(texts), three = tokenize(texts, {"--threads", "3"});
+  EXPECT_EQ(three.exit_code, kExitOk);
+  EXPECT_EQ(one.out, three.out);
+  EXPECT_EQ(tokenize(three.out, {"--decode", "--threads", "3"}).out, texts);
+}
+
+TEST(TokenizeCommand, FirstOfTheBadLinesIsNamedWithAnyNumberOfThreads) {
+  std::string texts;
+  for (int i = 1; i <= 2000; ++i) texts += i == 1500 || i == 1501 || i == 1900 ? "b\xFF\n" : "good\n";
+  const CommandOutput output = tokenize(texts, {"--threads", "3"});
+  EXPECT_EQ(output.exit_code, kExitData);
+  EXPECT_THAT(output.err, HasSubstr("stdin:1500: "));
+  EXPECT_EQ(std::count(output.out.begin(), output.out.end(), '\n'), 1499);
+}
+
+TEST(TokenizeCommand, TimeIsSaidOnStderr) {
+  const CommandOutput output = tokenize("Hello\nworld\n", {"--time"});
+  EXPECT_THAT(output.err, HasSubstr("2 lines, "));
+  EXPECT_THAT(output.err, HasSubstr("tokens/s"));
+}
+
+TEST(TokenizeCommand, SentencePieceModelGoesThereAndBack) {
+  const std::string folder = QTUNE_TEST_DATA "/tokenizers/spm", text = "Hello </s> world \xE6\x9D\xB1\n";
+  const CommandOutput encoded = tokenize(text, {}, folder);
+  EXPECT_EQ(encoded.exit_code, kExitOk);
+  EXPECT_THAT(encoded.out, HasSubstr(" 2 "));
+  EXPECT_EQ(tokenize(encoded.out, {"--decode"}, folder).out, text);
+}
+
 TEST(TokenizeCommand, FolderWithoutATokenizerIsACheckpointError) {
   const TempDir empty;
   const CommandOutput output = tokenize("a\n", {}, empty.path().string());

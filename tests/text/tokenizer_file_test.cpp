@@ -39,7 +39,7 @@ TEST(TokenizerFile, UnknownStepsAreRefusedByName) {
       {"/pre_tokenizer/pretokenizers/0/pattern/Regex", "\\d+", "regular expression"},
       {"/pre_tokenizer/pretokenizers/0/behavior", "Removed", "Removed"},
       {"/pre_tokenizer/pretokenizers/0/invert", true, "Split"},
-      {"/pre_tokenizer/pretokenizers/1/add_prefix_space", true, "add_prefix_space"},
+      {"/pre_tokenizer/pretokenizers/0/pattern", {{"String", ""}}, "empty pattern"},
       {"/model/type", "Unigram", "model Unigram"},
       {"/model/dropout", 0.1, "dropout"},
       {"/model/continuing_subword_prefix", "##", "continuing_subword_prefix"},

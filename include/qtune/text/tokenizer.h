@@ -1,4 +1,4 @@
-// Tokenizers: text to token ids and back, equal to Hugging Face's tokenizers library.
+// Tokenizers: text to token ids and back, equal to Hugging Face's tokenizers library and to sentencepiece.
 #pragma once
 
 #include <cstddef>
@@ -27,6 +27,8 @@ class Tokenizer {
   /// Reads `tokenizer.json`: BPE on bytes (GPT-2, SmolLM2, Llama 3, Qwen2/3) or with byte fallback (Llama 2, Mistral).
   /// A step, model or pattern that is not known here is refused by its name, never left out. Its `truncation` and
   /// `padding` are not used, and its `post_processor` adds nothing, since encode() adds no special tokens.
+  /// A folder without it: `tokenizer.model`, a sentencepiece model, with what added_tokens.json and
+  /// tokenizer_config.json add to it. docs/tokenizers.md says what is known, and where the references differ.
   /// Throws: CheckpointError naming the file and what is wrong.
   static std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& model_folder);
 
