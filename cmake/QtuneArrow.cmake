@@ -1,8 +1,8 @@
 # qtune::arrow: Arrow's C++ libraries, for reading .parquet. No target where they are not found or not wanted.
 #
-# Looked for in: QTUNE_ARROW (a folder holding include/arrow and libparquet.so*, itself or in lib/), .deps/pyarrow
-# (where tools/setup.sh puts the wheel, which carries headers and libraries), then a system's Arrow (ArrowConfig.cmake,
-# CMAKE_PREFIX_PATH).
+# Looked for in: QTUNE_ARROW alone where it is given (a folder holding include/arrow and libparquet.so*, itself or in
+# lib/); else CMAKE_PREFIX_PATH, .deps/pyarrow (where tools/setup.sh puts the wheel, which carries headers and
+# libraries), and the system's Arrow (ArrowConfig.cmake).
 set(QTUNE_PARQUET "AUTO" CACHE STRING "Read .parquet through Arrow: AUTO (where it is found), ON or OFF")
 set_property(CACHE QTUNE_PARQUET PROPERTY STRINGS AUTO ON OFF)
 set(QTUNE_ARROW "" CACHE PATH "Arrow folder, holding include/arrow and libparquet.so")
@@ -28,7 +28,11 @@ function(qtune_find_arrow_in root)
 endfunction()
 
 if(NOT QTUNE_PARQUET STREQUAL "OFF")
-  foreach(root ${QTUNE_ARROW} ${PROJECT_SOURCE_DIR}/.deps/pyarrow/pyarrow)
+  set(qtune_arrow_candidates ${CMAKE_PREFIX_PATH} ${PROJECT_SOURCE_DIR}/.deps/pyarrow/pyarrow)
+  if(QTUNE_ARROW)
+    set(qtune_arrow_candidates ${QTUNE_ARROW})
+  endif()
+  foreach(root ${qtune_arrow_candidates})
     if(NOT TARGET qtune::arrow)
       qtune_find_arrow_in(${root})
     endif()
@@ -44,8 +48,8 @@ if(NOT QTUNE_PARQUET STREQUAL "OFF")
   endif()
   if(NOT TARGET qtune::arrow)
     if(QTUNE_ARROW OR QTUNE_PARQUET STREQUAL "ON")
-      message(FATAL_ERROR "Arrow not found: no include/arrow, include/parquet and libparquet.so* in any of: ${QTUNE_ARROW} "
-                          "${PROJECT_SOURCE_DIR}/.deps/pyarrow/pyarrow, and no ArrowConfig.cmake and ParquetConfig.cmake\n"
+      message(FATAL_ERROR "Arrow not found: no include/arrow, include/parquet and libparquet.so* in any of: "
+                          "${qtune_arrow_candidates}\n"
                           "  ---> run `bash tools/setup.sh`, or give -DQTUNE_ARROW=/path/to/arrow or -DQTUNE_PARQUET=OFF")
     endif()
     message(STATUS "Arrow: not found; .parquet files will be refused")
