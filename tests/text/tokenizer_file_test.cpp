@@ -44,6 +44,10 @@ TEST(TokenizerFile, UnknownStepsAreRefusedByName) {
       {"/model/dropout", 0.1, "dropout"},
       {"/model/continuing_subword_prefix", "##", "continuing_subword_prefix"},
       {"/model/end_of_word_suffix", "</w>", "end_of_word_suffix"},
+      {"/pre_tokenizer/pretokenizers/0",
+       {{"type", "Metaspace"}, {"replacement", "\xE2\x96\x81"}, {"prepend_scheme", "last"}},
+       "prepend_scheme"},
+      {"/pre_tokenizer/pretokenizers/0", {{"type", "Metaspace"}, {"replacement", "ab"}}, "one character"},
       {"/decoder", {{"type", "WordPiece"}}, "decoder WordPiece"},
       {"/post_processor", {{"type", "Novel"}}, "post_processor Novel"},
   };
@@ -93,6 +97,15 @@ TEST(TokenizerFile, DeepNestingIsRefused) {
   json content = read_tokenizer_json("llama3");
   content["normalizer"] = step;
   EXPECT_THAT(refusal_of(content), HasSubstr("nested"));
+}
+
+TEST(TokenizerFile, DeeplyNestedValuesAreRefusedWithoutPrintingThem) {
+  std::string text = read_tokenizer_json("llama3").dump();
+  const std::string key = "\"decoder\":";
+  text.insert(text.find(key) + key.size(), std::string(100'000, '[') + std::string(100'000, ']') + ",\"x\":");
+  TempDir folder;
+  write_text(folder / "tokenizer.json", text);
+  EXPECT_THROW(Tokenizer::load_tokenizer(folder.path()), CheckpointError);
 }
 
 TEST(TokenizerFile, MissingFileIsNamed) {

@@ -1,5 +1,6 @@
 #include "qtune/text/tokenizer.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -147,6 +148,35 @@ TEST(Tokenizer, ByteLevelPrefixSpaceIsAddedAsTheReferenceLibraryDoes) {
   const auto tokens = tokenizer->encode_with_offsets("Hello");
   EXPECT_EQ(tokens.front().begin, 0u);
   EXPECT_EQ(tokens.back().end, 5u);
+}
+
+TEST(Tokenizer, StepsOfOtherTokenizersDoWhatTheReferenceLibraryDoes) {
+  const json base = read_tokenizer_json("llama2");
+  for (const json& line : read_json_lines(test_data("tokenizers") / "step_cases.jsonl")) {
+    json content = base;
+    content.update(line["steps"]);
+    content["model"].update(line["model"]);
+    const auto tokenizer = tokenizer_of(content);
+    for (const json& c : line["cases"]) {
+      const auto text = c["text"].get<std::string>();
+      const auto ids = c["ids"].get<std::vector<int32_t>>();
+      EXPECT_EQ(tokenizer->encode(text), ids) << line["name"] << c["text"];
+      EXPECT_EQ(tokenizer->decode(ids), c["decoded"].get<std::string>()) << line["name"] << c["text"];
+      std::vector<int32_t> with_offsets;
+      for (const TokenSpan& token : tokenizer->encode_with_offsets(text)) with_offsets.push_back(token.id);
+      EXPECT_EQ(with_offsets, ids) << line["name"] << c["text"];
+    }
+  }
+}
+
+TEST(Tokenizer, NormalizedAddedTokenDecodesToItsNormalizedForm) {
+  json content = read_tokenizer_json("llama2");
+  const auto id = content["model"]["vocab"].size() + 3;
+  content["added_tokens"].push_back({{"id", id}, {"content", "zq zq"}, {"normalized", true}, {"special", false}});
+  const auto tokenizer = tokenizer_of(content);
+  const auto ids = tokenizer->encode("a zq zq");
+  EXPECT_THAT(ids, testing::Contains(static_cast<int32_t>(id)));
+  EXPECT_EQ(tokenizer->decode(ids), "a zq zq");
 }
 
 TEST(Tokenizer, MergesAreReadInBothOfTheirForms) {
