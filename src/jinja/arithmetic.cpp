@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "format.h"
+#include "methods.h"
 #include "operators.h"
 
 namespace qtune {
@@ -179,6 +180,8 @@ JinjaValue joined(JinjaInterpreter& in, const JinjaValue& a, const JinjaValue& b
 JinjaValue binary(JinjaInterpreter& in, JinjaOperator op, const JinjaValue& a, const JinjaValue& b) {
   if (a.is_integral() && b.is_integral()) return of_integers(in, op, a.as_int(), b.as_int());
   if (a.is_number() && b.is_number()) return of_floats(in, op, to_double(a), to_double(b));
+  if (op == JinjaOperator::kAdd && a.is_string() && b.is_string() && (a.is_markup() || b.is_markup()))
+    return joined(in, escaped_markup(in, a), escaped_markup(in, b)).with_markup(true);
   if (a.is_markup() || b.is_markup()) in.refuse(fmt::format("{} on the result of safe or escape", symbol(op)));
   if (op == JinjaOperator::kModulo && a.is_string()) return percent_format(in, a, b);
   if (a.is_undefined()) fail_undefined(in, a);

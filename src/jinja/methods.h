@@ -46,6 +46,8 @@ JinjaValue lowercased(JinjaInterpreter& in, const JinjaValue& string);
 JinjaValue capitalized(JinjaInterpreter& in, const JinjaValue& string);
 JinjaValue centered(JinjaInterpreter& in, const JinjaValue& string, int64_t width, std::string_view fill);
 JinjaValue joined_with(JinjaInterpreter& in, const JinjaValue& separator, const std::vector<JinjaValue>& strings);
+/// markupsafe.escape.
+JinjaValue escaped_markup(JinjaInterpreter& in, const JinjaValue& value);
 bool is_lowercase(JinjaInterpreter& in, std::string_view text);
 bool is_uppercase(JinjaInterpreter& in, std::string_view text);
 

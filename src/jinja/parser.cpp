@@ -259,7 +259,7 @@ void JinjaParser::signature(JinjaStatement& statement) {
   expect_operator("(");
   while (!is_operator(")")) {
     if (!statement.parameters.empty()) expect_operator(",");
-    statement.parameters.push_back(target("=", false));
+    statement.parameters.push_back(single_target(false));
     if (statement.parameters.back()->kind != JinjaExprKind::kName) fail("expected a parameter's name");
     if (skip_operator("=")) {
       statement.values.push_back(expression());

@@ -188,7 +188,8 @@ JinjaExprPointer JinjaParser::unary_expr(bool with_filter) {
   const Nesting nesting(*this);
   JinjaExprPointer made;
   if (is_operator("-") || is_operator("+")) {
-    made = make_expr(is_operator("-") ? JinjaExprKind::kNegative : JinjaExprKind::kPositive, next().line);
+    made = make_expr(is_operator("-") ? JinjaExprKind::kNegative : JinjaExprKind::kPositive, now().line);
+    next();
     made->items.push_back(unary_expr(false));
   } else {
     made = primary();

@@ -123,29 +123,7 @@ JinjaValue safe(JinjaInterpreter& in, JinjaArguments& arguments) {
 
 JinjaValue escape(JinjaInterpreter& in, JinjaArguments& arguments) {
   constexpr std::string_view kParameters[] = {"s"};
-  const JinjaBound given = bind_named(in, "escape", arguments, kParameters, 1);
-  if (given[0].is_markup()) return given[0];
-  const JinjaValue value = to_str(in, given[0]);
-  const JinjaString& string = as<JinjaString>(value);
-  in.charge_bytes(string.text.size());
-  JinjaText out;
-  for (size_t i = 0; i < string.text.size(); ++i) {
-    const char c = string.text[i];
-    const char* with = c == '&'    ? "&amp;"
-                       : c == '<'  ? "&lt;"
-                       : c == '>'  ? "&gt;"
-                       : c == '\'' ? "&#39;"
-                       : c == '"'  ? "&#34;"
-                                   : nullptr;
-    in.charge_bytes(with ? 5 : 0);
-    if (with) {
-      out.append(with);
-    } else {
-      in.charge(static_cast<int64_t>(string.segments.size() / 8));
-      out.append(string, i, i + 1);
-    }
-  }
-  return out.take().with_markup(true);
+  return escaped_markup(in, bind_named(in, "escape", arguments, kParameters, 1)[0]);
 }
 
 JinjaValue format(JinjaInterpreter& in, JinjaArguments& arguments) {
@@ -182,6 +160,30 @@ JinjaValue truncate(JinjaInterpreter& in, JinjaArguments& arguments) {
 }
 
 }  // namespace
+
+JinjaValue escaped_markup(JinjaInterpreter& in, const JinjaValue& value) {
+  if (value.is_markup()) return value;
+  const JinjaValue plain = to_str(in, value);
+  const JinjaString& string = as<JinjaString>(plain);
+  in.charge_bytes(string.text.size());
+  JinjaText out;
+  size_t begin = 0;
+  for (size_t i = 0; i <= string.text.size(); ++i) {
+    const char c = i < string.text.size() ? string.text[i] : '\0';
+    const char* with = c == '&'    ? "&amp;"
+                       : c == '<'  ? "&lt;"
+                       : c == '>'  ? "&gt;"
+                       : c == '\'' ? "&#39;"
+                       : c == '"'  ? "&#34;"
+                                   : nullptr;
+    if (!with && i < string.text.size()) continue;
+    in.charge_bytes(string.segments.size() / 8 + 5);
+    if (i > begin) out.append(string, begin, i);
+    if (with) out.append(with);
+    begin = i + 1;
+  }
+  return out.take().with_markup(true);
+}
 
 const std::vector<JinjaFilterEntry>& text_filters() {
   static const std::vector<JinjaFilterEntry> filters = {
