@@ -27,12 +27,6 @@ std::vector<TokenizedSample> samples_of(const ModelFixture& fixture) {
   return samples;
 }
 
-std::vector<const TokenizedSample*> pointers_to(const std::vector<TokenizedSample>& samples) {
-  std::vector<const TokenizedSample*> pointers;
-  for (const TokenizedSample& s : samples) pointers.push_back(&s);
-  return pointers;
-}
-
 class ScorePassFixture : public testing::TestWithParam<std::string> {};
 
 TEST_P(ScorePassFixture, NllAndEntropyEqualTransformersForEveryMicroBatch) {
