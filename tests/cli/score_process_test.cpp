@@ -113,7 +113,7 @@ TEST_F(ScoreCommand, NumberIdStaysANumberAndTextStaysText) {
 TEST_F(ScoreCommand, ConfigTakesOverridesAndItsNotesAreLogged) {
   job_.write_data(random_samples(12, 8));
   job_.train("out");  // writes config.yaml
-  write_file_atomic(job_ / "config.yaml", read_file(job_ / "config.yaml") + "overwrite_cache: true\n");
+  write_file_atomic(job_ / "config.yaml", read_file(job_ / "config.yaml") + "plot_loss: true\n");
   const Arguments with_config = {"score",
                                  "--model",
                                  job_.model().string(),
@@ -123,7 +123,7 @@ TEST_F(ScoreCommand, ConfigTakesOverridesAndItsNotesAreLogged) {
                                  (job_ / "s.jsonl").string()};
   const ProcessResult result = run_process(with_config + Arguments{"output_dir=out", "max_samples=5"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_THAT(result.err, HasSubstr("overwrite_cache"));
+  EXPECT_THAT(result.err, HasSubstr("plot_loss"));
   EXPECT_EQ(lines("s.jsonl").size(), 5U);
   expect_one_error(run_process(with_config + Arguments{"--template", "chatml"}), 2, "--template");
   expect_one_error(score("s.jsonl", {"max_samples=5"}), 2, "--config");

@@ -107,6 +107,7 @@ TEST_F(SampleCache, AChangeOfTokenizerTemplateOrSettingsIsSeen) {
     change_unseen("apple");
     return fresh;
   };
+  EXPECT_FALSE(changed([&] { options_.num_threads = 3; }));
   EXPECT_TRUE(changed([&] { options_.template_name = "vicuna"; }));
   EXPECT_TRUE(changed([&] { options_.tokenize.cutoff_len = 500; }));
   EXPECT_TRUE(changed([&] { options_.tokenize.excess = ExcessLength::kDrop; }));
@@ -115,8 +116,8 @@ TEST_F(SampleCache, AChangeOfTokenizerTemplateOrSettingsIsSeen) {
   EXPECT_TRUE(changed([&] { options_.untrained = UntrainedSamples::kKeep; }));
   EXPECT_TRUE(changed([&] { options_.datasets[0].num_samples = 1; }));
   EXPECT_TRUE(changed([&] { options_.datasets[0].columns = {{"prompt", "prompt"}, {"response", "completion"}}; }));
-  EXPECT_TRUE(changed([&] { std::ofstream(dir_ / "tokenizer_config.json") << R"({"eos_token": "<|im_end|>"})"; }));
-  EXPECT_FALSE(changed([&] { options_.num_threads = 3; }));
+  EXPECT_TRUE(
+      changed([&] { std::ofstream(dir_ / "tokenizer_config.json") << R"({"eos_token": "<|im_end|>", "x": 1})"; }));
 }
 
 TEST_F(SampleCache, ADamagedFileIsMadeAgain) {

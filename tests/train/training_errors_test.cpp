@@ -205,7 +205,7 @@ TEST_F(TrainingError, OutputDirThatTheModelLiesInTheWayOfIsRefused) {
   const std::string weights = read_file(model / "model.safetensors");
   const Arguments in_place = {"model_name_or_path=" + model.string(), "overwrite_output_dir=true"};
   expect_one_error(run_process(job_.train("model", kTwoSteps + in_place)), 2, "output_dir: ");
-  expect_one_error(run_process(job_.train("sub/../model/", kTwoSteps + in_place)), 2, "give another output_dir");
+  expect_one_error(run_process(job_.train("sub/../model/", kTwoSteps + in_place)), 2, "give another path");
   EXPECT_TRUE(read_file(model / "model.safetensors") == weights);
   EXPECT_THAT(job_.files("model"), testing::SizeIs(3));
 
