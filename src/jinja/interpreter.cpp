@@ -51,8 +51,8 @@ JinjaOutput JinjaInterpreter::run() {
 
 void JinjaInterpreter::charge_bytes(size_t bytes) {
   const auto taken = static_cast<int64_t>(std::min<size_t>(bytes, INT64_MAX / 2));
-  charge(taken / 32);
   if ((bytes_left_ -= taken) < 0) fail(JinjaFault::kLimit, "the template makes too much text");
+  charge(taken / 32);
 }
 
 void JinjaInterpreter::fail_depth() {

@@ -153,7 +153,7 @@ std::string jinja_string_value(std::string_view text, int line) {
       out += text[i++];
       continue;
     }
-    append_utf8(out, escape.code_point);
+    append_code_point(out, escape.code_point);
     i += 1 + escape.size;
   }
   return out;

@@ -27,9 +27,9 @@ bool is_printable(uint32_t c) {
 void append_mapped(std::string& out, uint32_t c, std::span<const CaseMapping> table) {
   const auto found = std::lower_bound(table.begin(), table.end(), c,
                                       [](const CaseMapping& m, uint32_t value) { return m.from < value; });
-  if (found == table.end() || found->from != c) return append_utf8(out, c);
+  if (found == table.end() || found->from != c) return append_code_point(out, c);
   for (const uint32_t to : found->to) {
-    if (to != 0) append_utf8(out, to);
+    if (to != 0) append_code_point(out, to);
   }
 }
 
@@ -70,7 +70,7 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-void append_utf8(std::string& out, uint32_t c) {
+void append_code_point(std::string& out, uint32_t c) {
   const auto put = [&](uint32_t value) { out += static_cast<char>(value); };
   if (c < 0x80) return put(c);
   if (c < 0x800) {

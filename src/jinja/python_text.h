@@ -16,7 +16,7 @@ bool is_utf8(std::string_view text);
 /// Bytes of the character at `at`; 1 for a byte that is not UTF-8.
 size_t utf8_size(std::string_view text, size_t at);
 uint32_t code_point_at(std::string_view text, size_t at);
-void append_utf8(std::string& out, uint32_t code_point);
+void append_code_point(std::string& out, uint32_t code_point);
 /// Characters.
 size_t num_characters(std::string_view text);
 /// Byte offset of the character with this index; at most the text's size.

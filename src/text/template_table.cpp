@@ -3,7 +3,7 @@
 namespace qtune {
 namespace {
 
-ChatTemplate chatml(const std::string& name, const std::string& default_system = "") {
+NamedTemplate chatml(const std::string& name, const std::string& default_system = "") {
   return {.name = name,
           .default_system = default_system,
           .system_before = "<|im_start|>system\n",
@@ -14,8 +14,8 @@ ChatTemplate chatml(const std::string& name, const std::string& default_system =
           .answer_after = "\n"};
 }
 
-std::vector<ChatTemplate> make_table() {
-  std::vector<ChatTemplate> table = {
+std::vector<NamedTemplate> make_table() {
+  std::vector<NamedTemplate> table = {
       {.name = "alpaca",
        .default_system = "Below is an instruction that describes a task. "
                          "Write a response that appropriately completes the request.\n\n",
@@ -73,7 +73,7 @@ std::vector<ChatTemplate> make_table() {
       chatml("smollm"),
       chatml("smollm2", "You are a helpful AI assistant named SmolLM, trained by Hugging Face."),
   };
-  for (ChatTemplate& t : table) {
+  for (NamedTemplate& t : table) {
     if (t.name == "qwen3") t.empty_thought = "<think>\n\n</think>\n\n";
   }
   return table;
@@ -81,15 +81,9 @@ std::vector<ChatTemplate> make_table() {
 
 }  // namespace
 
-std::span<const ChatTemplate> template_table() {
-  static const std::vector<ChatTemplate> table = make_table();
+std::span<const NamedTemplate> template_table() {
+  static const std::vector<NamedTemplate> table = make_table();
   return table;
-}
-
-ChatTemplate chatml_loop(const std::string& default_system) {
-  ChatTemplate t = chatml("chat_template", default_system);
-  t.any_order = true;
-  return t;
 }
 
 }  // namespace qtune

@@ -3,8 +3,8 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "qtune/data/record.h"
@@ -23,7 +23,7 @@ struct AssistantTurn {
   size_t end_of_turn = 0;  // where the end-of-turn token starts; equal to `end` where the template has none
   size_t end = 0;
   size_t behind = 0;
-  bool train = true;  // Message::train
+  bool train = true;  // Message::train; false where the template left the content out
 };
 
 struct RenderedText {
@@ -32,36 +32,43 @@ struct RenderedText {
   std::vector<TextRange> context;    // contents of all other messages, in order
 };
 
-/// One template, its special tokens filled in: plain text around each message. Immutable, may be shared by threads.
-struct ChatTemplate {
-  std::string name = {};            // LLaMA-Factory's name, or "chat_template" for the checkpoint's own
-  std::string prefix = {};          // before everything
-  std::string default_system = {};  // for a conversation without system text
-  std::string system_before = {}, system_after = {};
-  std::string user_before = {}, user_after = {};  // user_after ends with the assistant's header
-  std::string answer_before = {};                 // trained: belongs to the response
-  std::string empty_thought = {};                 // trained: before an answer that has no thought of its own
-  std::string end_of_turn = {}, answer_after = {};
-  bool system_in_user = false;  // the system text stands inside the first user message
-  bool any_order = false;       // a loop over messages: any roles in any order, each with its role as header (ChatML)
+class ChatRenderer;
 
-  /// Throws: DataError with the record's place when the roles do not fit: named templates want an optional system
-  /// message, then user and assistant in turns, ending with the assistant.
+/// One template, its special tokens filled in. Immutable, may be shared by threads.
+class ChatTemplate {
+ public:
+  ChatTemplate(std::string name, std::shared_ptr<const ChatRenderer> renderer)
+      : name_(std::move(name)), renderer_(std::move(renderer)) {}
+
+  /// LLaMA-Factory's name, or "chat_template" for the checkpoint's own.
+  const std::string& name() const { return name_; }
+
+  /// The template asks for today's date: what it renders depends on the day.
+  bool depends_on_date() const;
+
+  /// Where the trained bytes are is told in docs/templates.md. Throws: DataError with the record's place when the roles
+  /// do not fit (named templates want an optional system message, then user and assistant in turns, ending with the
+  /// assistant; a checkpoint's own says itself what it refuses) or the template fails; ConfigError for what the
+  /// checkpoint's template uses and qtune does not know.
   RenderedText render(const Conversation& conversation) const;
 
   /// The messages and the header of the answer that a model shall write next.
-  /// Throws: DataError when the roles do not fit (named templates: the last message must be the user's).
+  /// Throws: as render (named templates: the last message must be the user's).
   std::string render_prompt(const std::vector<Message>& messages) const;
+
+ private:
+  std::string name_;
+  std::shared_ptr<const ChatRenderer> renderer_;
 };
 
 /// Names that `template:` takes.
 std::vector<std::string> chat_template_names();
 
 /// The template LLaMA-Factory has under `name`, or, for an empty `name`, the checkpoint's own `chat_template`
-/// (chat_template.jinja, else tokenizer_config.json; the ChatML family is known, with or without a default system
-/// text). Begin- and end-of-text tokens come from tokenizer_config.json or special_tokens_map.json. Throws: ConfigError
-/// naming the templates there are, for an unknown name or a `chat_template` that is not known; CheckpointError for
-/// malformed files.
+/// (chat_template.jinja, else tokenizer_config.json: a string, or of several the one named default), which renders what
+/// transformers' apply_chat_template renders. Special tokens come from tokenizer_config.json or
+/// special_tokens_map.json. Throws: ConfigError naming the templates there are, for an unknown name, a missing
+/// `chat_template` or one that uses what qtune does not know; CheckpointError for malformed files.
 ChatTemplate make_chat_template(const std::string& name, const std::filesystem::path& model_folder);
 
 }  // namespace qtune
