@@ -1,7 +1,10 @@
 // Generation: one forward pass behind what the cache holds.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mv.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/tril.h>
+#include <ATen/ops/triu.h>
 #include <fmt/format.h>
 
 #include "model_state.h"
@@ -36,23 +39,29 @@ at::Tensor Model::next_token_logits(const std::vector<int32_t>& ids, KeyValueCac
   }
   const at::Tensor x = s.float_buffer("score.x_in", {n, d}), rstd = s.float_buffer("score.rstd_in", {n});
   const at::Tensor normed = s.buffer("normed", {n, d}), projected = s.buffer("projected", {n, d});
-  const at::Tensor out = s.buffer("layer_out", {n, d}), qkv = s.buffer("score.qkv", {n, c.qkv_width()});
+  const at::Tensor out = s.buffer("layer_out", {n, d});
+  const SavedLayer saved = s.saved_buffers("score.", n);
   const at::Tensor gate_up = s.buffer("score.gate_up", {n, 2 * c.intermediate_size});
   const at::Tensor h = s.buffer("h", {n, c.intermediate_size});
   embed(s.weights.embedding.compute, ids_N, x);
+  // One new token sees the window's keys; a prompt longer than the window needs a mask.
+  const bool beyond_window = c.sliding_window > 0 && past + n > c.sliding_window;
+  const int64_t first_key = beyond_window && n == 1 ? past + 1 - c.sliding_window : 0;
+  std::optional<at::Tensor> mask;
+  if (beyond_window && n > 1) mask = at::ones({n, n}, at::kBool).tril().triu(1 - c.sliding_window);
   at::Tensor delta;
   for (size_t i = 0; i < s.weights.layers.size(); ++i) {
     const LayerWeights& w = s.weights.layers[i];
     add_rms_norm(x, delta, x, w.input_norm.compute, c.rms_norm_eps, normed, rstd);
-    linear(normed, w.qkv.compute, qkv);
-    apply_rope(qkv, positions_N, s.rope_table, c.num_heads, c.num_kv_heads, RopeDirection::kForward);
-    const at::Tensor heads = qkv.view({n, c.num_heads + 2 * c.num_kv_heads, c.head_dim});
+    s.project_qkv(w, normed, positions_N, saved);
+    const at::Tensor heads = saved.qkv_NX.view({n, c.num_heads + 2 * c.num_kv_heads, c.head_dim});
     cache.keys[i].narrow(0, past, n).copy_(heads.narrow(1, c.num_heads, c.num_kv_heads));
     cache.values[i].narrow(0, past, n).copy_(heads.narrow(1, c.num_heads + c.num_kv_heads, c.num_kv_heads));
     const auto batched = [](const at::Tensor& t) { return t.transpose(0, 1).unsqueeze(0); };
     const at::Tensor attended = at::scaled_dot_product_attention(
-        batched(heads.narrow(1, 0, c.num_heads)), batched(cache.keys[i].narrow(0, 0, past + n)),
-        batched(cache.values[i].narrow(0, 0, past + n)), {}, 0.0, n > 1, std::nullopt, true);
+        batched(heads.narrow(1, 0, c.num_heads)), batched(cache.keys[i].narrow(0, first_key, past + n - first_key)),
+        batched(cache.values[i].narrow(0, first_key, past + n - first_key)), mask, 0.0, n > 1 && !mask, std::nullopt,
+        true);
     linear(attended.squeeze(0).transpose(0, 1).reshape({n, c.num_heads * c.head_dim}), w.out.compute, projected);
     add_rms_norm(x, projected, x, w.post_norm.compute, c.rms_norm_eps, normed, rstd);
     linear(normed, w.gate_up.compute, gate_up);

@@ -15,7 +15,9 @@ MemoryEstimate estimate_training_memory(const ModelConfig& c, at::ScalarType com
   m.weights = p * kFloat + (half ? p * element : 0);
   m.gradients = p * kFloat;
   m.optimizer = 2 * p * kFloat;
-  const int64_t saved_per_token = kFloat * (2 * d + 2 + c.num_heads) + element * (x + w + 2 * f);
+  const int64_t normed_heads = c.qk_norm ? c.num_heads + c.num_kv_heads : 0;
+  const int64_t saved_per_token =
+      kFloat * (2 * d + 2 + c.num_heads + normed_heads) + element * (x + w + 2 * f + normed_heads * c.head_dim);
   m.activations = c.num_layers * num_tokens * saved_per_token;
   // normed, projected, layer_out, dy, dnormed; h, dh; dattention, dqkv; x_last and dx in float32.
   const int64_t layer = num_tokens * (element * (5 * d + 2 * f + w + x) + kFloat * 2 * d);

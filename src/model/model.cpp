@@ -16,10 +16,37 @@ SavedLayer Model::State::saved_buffers(const std::string& prefix, int64_t n) {
   s.rstd_in_N = float_buffer(prefix + "rstd_in", {n});
   s.rstd_mid_N = float_buffer(prefix + "rstd_mid", {n});
   s.qkv_NX = buffer(prefix + "qkv", {n, config.qkv_width()});
+  if (config.qk_norm) {
+    const int64_t normed_heads = config.num_heads + config.num_kv_heads;
+    s.raw_qk_NY = buffer(prefix + "raw_qk", {n, normed_heads * config.head_dim});
+    s.rstd_qk_NZ = float_buffer(prefix + "rstd_qk", {n, normed_heads});
+  }
   s.attention_NW = buffer(prefix + "attention", {n, attention_shape.out_width()});
   s.logsumexp_HN = float_buffer(prefix + "logsumexp", {config.num_heads, n});
   s.gate_up_N2F = buffer(prefix + "gate_up", {n, 2 * config.intermediate_size});
   return s;
+}
+
+void Model::State::project_qkv(const LayerWeights& w, const at::Tensor& normed_ND, const at::Tensor& positions_N,
+                               const SavedLayer& saved) {
+  linear(normed_ND, w.qkv.compute, saved.qkv_NX);
+  if (config.qkv_bias) add_bias(w.qkv_bias.compute, saved.qkv_NX);
+  if (config.qk_norm) {
+    head_rms_norm(saved.qkv_NX, {.query_E = w.query_norm.compute, .key_E = w.key_norm.compute}, config.num_heads,
+                  config.num_kv_heads, config.rms_norm_eps, saved.raw_qk_NY, saved.rstd_qk_NZ);
+  }
+  apply_rope(saved.qkv_NX, positions_N, rope_table, config.num_heads, config.num_kv_heads, RopeDirection::kForward);
+}
+
+void Model::State::project_qkv_backward(const LayerWeights& w, const at::Tensor& positions_N, const SavedLayer& saved,
+                                        const at::Tensor& dqkv_NX) {
+  apply_rope(dqkv_NX, positions_N, rope_table, config.num_heads, config.num_kv_heads, RopeDirection::kBackward);
+  if (config.qk_norm) {
+    head_rms_norm_backward(dqkv_NX, saved.raw_qk_NY, saved.rstd_qk_NZ,
+                           {.query_E = w.query_norm.compute, .key_E = w.key_norm.compute}, config.num_heads,
+                           config.num_kv_heads, {.query_E = w.query_norm.gradient, .key_E = w.key_norm.gradient});
+  }
+  if (config.qkv_bias) bias_gradient(dqkv_NX, w.qkv_bias.gradient);
 }
 
 /// saved.x_in holds the residual stream before this layer's predecessor's output `delta` (undefined in the first layer)
@@ -30,9 +57,7 @@ void Model::State::forward_layer(const LayerWeights& w, const PackedTokens& batc
   const at::Tensor normed = buffer("normed", {n, d}), projected = buffer("projected", {n, d});
   add_rms_norm(saved.x_in_ND, delta_ND, saved.x_in_ND, w.input_norm.compute, config.rms_norm_eps, normed,
                saved.rstd_in_N);
-  linear(normed, w.qkv.compute, saved.qkv_NX);
-  apply_rope(saved.qkv_NX, batch.positions_N, rope_table, config.num_heads, config.num_kv_heads,
-             RopeDirection::kForward);
+  project_qkv(w, normed, batch.positions_N, saved);
   attention(saved.qkv_NX, batch.cu_seqlens, attention_shape, saved.attention_NW, saved.logsumexp_HN);
   linear(saved.attention_NW, w.out.compute, projected);
   add_rms_norm(saved.x_in_ND, projected, saved.x_mid_ND, w.post_norm.compute, config.rms_norm_eps, normed,
@@ -67,7 +92,7 @@ void Model::State::backward_layer(const LayerWeights& w, const PackedTokens& bat
   linear_input_gradient(dy, w.out.compute, dattention);
   attention_backward(dattention, saved.qkv_NX, saved.attention_NW, saved.logsumexp_HN, batch.cu_seqlens,
                      attention_shape, dqkv);
-  apply_rope(dqkv, batch.positions_N, rope_table, config.num_heads, config.num_kv_heads, RopeDirection::kBackward);
+  project_qkv_backward(w, batch.positions_N, saved, dqkv);
   rms_norm_again(saved.x_in_ND, saved.rstd_in_N, w.input_norm.compute, normed);
   weight_gradient(w.qkv, dqkv, normed);
   linear_input_gradient(dqkv, w.qkv.compute, dnormed);
@@ -84,7 +109,8 @@ Model Model::load(const std::filesystem::path& folder, const ModelOptions& optio
   state->options = options;
   state->weights = load_weights(folder, state->config, options);
   const ModelConfig& c = state->config;
-  state->attention_shape = {.num_heads = c.num_heads, .num_kv_heads = c.num_kv_heads, .head_dim = c.head_dim};
+  state->attention_shape = {
+      .num_heads = c.num_heads, .num_kv_heads = c.num_kv_heads, .head_dim = c.head_dim, .window = c.sliding_window};
   return Model(std::move(state));
 }
 

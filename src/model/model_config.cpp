@@ -84,22 +84,68 @@ class Fields {
   std::string path_;
 };
 
+RopeScaling read_rope_scaling(const Fields& rope, const std::string& type, const std::string& where,
+                              int64_t max_positions) {
+  RopeScaling scaling;
+  if (type == "default") return scaling;
+  if (type != "linear" && type != "llama3") {
+    throw CheckpointError(
+        fmt::format("{}.rope_type: expected default, linear or llama3, found {} ---> this version does not compute "
+                    "such rotary positions",
+                    where, type));
+  }
+  scaling.factor = rope.positive("factor");
+  scaling.type = RopeScalingType::kLinear;
+  if (type == "linear") return scaling;
+  scaling.type = RopeScalingType::kLlama3;
+  scaling.low_freq_factor = rope.positive("low_freq_factor");
+  scaling.high_freq_factor = rope.positive("high_freq_factor");
+  scaling.original_positions = rope.integer("original_max_position_embeddings", max_positions);
+  if (scaling.high_freq_factor <= scaling.low_freq_factor) {
+    throw CheckpointError(fmt::format("{}.high_freq_factor: expected above low_freq_factor ({}), found {}", where,
+                                      scaling.low_freq_factor, scaling.high_freq_factor));
+  }
+  return scaling;
+}
+
 /// transformers 5 keeps the rotary settings in rope_parameters, transformers 4 in rope_theta and rope_scaling.
-double read_rope_theta(const json& config, const Fields& fields, const std::string& path) {
+void read_rope(const json& config, const Fields& fields, const std::string& path, ModelConfig& c) {
+  c.rope_theta = fields.positive("rope_theta", 10000.0);
   for (const char* key : {"rope_parameters", "rope_scaling"}) {
     if (!fields.has(key)) continue;
     if (!config[key].is_object()) fields.fail(key, "an object", config[key]);
-    const Fields rope(config[key], path + ": " + key);
+    const std::string where = path + ": " + key;
+    const Fields rope(config[key], where);
     const std::string type = rope.text("rope_type", rope.text("type", "default"));
-    if (type != "default") {
-      throw CheckpointError(
-          fmt::format("{}: {}.rope_type: expected default, found {} ---> this version does not "
-                      "compute scaled rotary positions",
-                      path, key, type));
-    }
-    if (rope.has("rope_theta")) return rope.positive("rope_theta");
+    c.rope_scaling = read_rope_scaling(rope, type, where, c.max_positions);
+    if (rope.has("rope_theta")) c.rope_theta = rope.positive("rope_theta");
+    return;
   }
-  return fields.positive("rope_theta", 10000.0);
+}
+
+/// What a family's config.json does not say, since transformers has it in code.
+struct Family {
+  std::string_view model_type;
+  bool qkv_bias = false, qk_norm = false;
+  bool has_window = false;  // sliding_window holds for every layer
+};
+
+constexpr Family kFamilies[] = {
+    {.model_type = "llama"},
+    {.model_type = "mistral", .has_window = true},
+    {.model_type = "qwen2", .qkv_bias = true},
+    {.model_type = "qwen3", .qk_norm = true},
+};
+
+const Family& find_family(const std::string& model_type, const std::string& path) {
+  std::string known;
+  for (const Family& family : kFamilies) {
+    if (family.model_type == model_type) return family;
+    known += fmt::format("{}{}", known.empty() ? "" : ", ", family.model_type);
+  }
+  throw CheckpointError(
+      fmt::format("{}: model_type: expected one of {}, found \"{}\" ---> this version does not train that family", path,
+                  known, model_type));
 }
 
 void read_eos(const json& source, const std::string& path, std::vector<int32_t>& eos_ids) {
@@ -115,13 +161,9 @@ void read_eos(const json& source, const std::string& path, std::vector<int32_t>&
 }
 
 void check_supported(const ModelConfig& c, const Fields& fields, const std::string& path) {
-  if (c.model_type != "llama") {
-    throw CheckpointError(
-        fmt::format("{}: model_type: expected llama, found {} ---> this version trains the llama "
-                    "family (SmolLM2, Llama 2) only",
-                    path, c.model_type));
-  }
-  for (const char* key : {"attention_bias", "mlp_bias"}) {
+  for (const char* key : {"attention_bias", "mlp_bias", "use_sliding_window"}) {
+    // transformers 4 wrote Qwen2's own biases as attention_bias.
+    if (c.qkv_bias && std::string_view(key) == "attention_bias") continue;
     if (fields.boolean(key, false)) {
       throw CheckpointError(
           fmt::format("{}: {}: expected false, found true ---> not supported in this version", path, key));
@@ -142,7 +184,8 @@ void check_supported(const ModelConfig& c, const Fields& fields, const std::stri
 }  // namespace
 
 int64_t ModelConfig::num_parameters() const {
-  return num_layers * (layer_macs_per_token() / num_layers + 2 * hidden_size) + hidden_size +
+  const int64_t small = 2 * hidden_size + (qkv_bias ? qkv_width() : 0) + (qk_norm ? 2 * head_dim : 0);
+  return num_layers * (layer_macs_per_token() / num_layers + small) + hidden_size +
          (tied_embeddings ? 1 : 2) * vocab_size * hidden_size;
 }
 
@@ -157,6 +200,9 @@ ModelConfig read_model_config(const std::filesystem::path& folder) {
   const Fields fields(config, path);
   ModelConfig c;
   c.model_type = fields.text("model_type", "");
+  const Family& family = find_family(c.model_type, path);
+  c.qkv_bias = family.qkv_bias;
+  c.qk_norm = family.qk_norm;
   c.vocab_size = fields.integer("vocab_size");
   c.hidden_size = fields.integer("hidden_size");
   c.intermediate_size = fields.integer("intermediate_size");
@@ -170,7 +216,8 @@ ModelConfig read_model_config(const std::filesystem::path& folder) {
   c.head_dim = fields.integer("head_dim", c.hidden_size / c.num_heads);
   c.max_positions = fields.integer("max_position_embeddings", 2048);
   c.rms_norm_eps = fields.positive("rms_norm_eps", 1e-6);
-  c.rope_theta = read_rope_theta(config, fields, path);
+  read_rope(config, fields, path, c);
+  if (family.has_window && fields.has("sliding_window")) c.sliding_window = fields.integer("sliding_window");
   c.tied_embeddings = fields.boolean("tie_word_embeddings", false);
   read_eos(config, path, c.eos_ids);
   const std::filesystem::path generation = folder / "generation_config.json";

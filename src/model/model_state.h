@@ -8,7 +8,9 @@
 #include "qtune/model/model.h"
 #include "qtune/ops/attention.h"
 #include "qtune/ops/elementwise.h"
+#include "qtune/ops/head_norm.h"
 #include "qtune/ops/linear.h"
+#include "qtune/ops/rope.h"
 #include "weights.h"
 #include "workspace.h"
 
@@ -19,6 +21,7 @@ struct SavedLayer {
   at::Tensor x_in_ND, x_mid_ND;  // residual stream before attention and before the feed-forward part, float32
   at::Tensor rstd_in_N, rstd_mid_N;
   at::Tensor qkv_NX, attention_NW, logsumexp_HN;
+  at::Tensor raw_qk_NY, rstd_qk_NZ;  // with qk_norm: q and k before it
   at::Tensor gate_up_N2F;
 };
 
@@ -45,7 +48,8 @@ struct Model::State {
   void grow_rope_table(int64_t num_positions) {
     if (rope_table.defined() && num_positions <= rope_table.size(0)) return;
     const int64_t doubled = rope_table.defined() ? 2 * rope_table.size(0) : 0;
-    rope_table = make_rope_table(std::max(num_positions, doubled), config.head_dim, config.rope_theta);
+    const auto frequencies = rope_frequencies(config.head_dim, config.rope_theta, config.rope_scaling);
+    rope_table = make_rope_table(std::max(num_positions, doubled), frequencies);
   }
   void grow_rope_table(const PackedTokens& batch) {
     int64_t longest = 0;
@@ -55,6 +59,12 @@ struct Model::State {
     grow_rope_table(longest);
   }
 
+  /// q, k and v of a layer, ready for attention, into saved.qkv_NX.
+  void project_qkv(const LayerWeights& w, const at::Tensor& normed_ND, const at::Tensor& positions_N,
+                   const SavedLayer& saved);
+  /// dqkv_NX: gradients of what project_qkv gave on entry, of the projection's own outputs on return.
+  void project_qkv_backward(const LayerWeights& w, const at::Tensor& positions_N, const SavedLayer& saved,
+                            const at::Tensor& dqkv_NX);
   SavedLayer saved_buffers(const std::string& prefix, int64_t n);
   void forward_layer(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& delta_ND, SavedLayer& saved,
                      const at::Tensor& out_ND);

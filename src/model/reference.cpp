@@ -34,12 +34,22 @@ at::Tensor layer(const Leaves& leaves, int64_t index, const ModelConfig& c, at::
   const auto weight = [&](const char* name) {
     return leaves.at(fmt::format("model.layers.{}.{}.weight", index, name));
   };
-  const AttentionShape shape{.num_heads = c.num_heads, .num_kv_heads = c.num_kv_heads, .head_dim = c.head_dim};
+  const AttentionShape shape{
+      .num_heads = c.num_heads, .num_kv_heads = c.num_kv_heads, .head_dim = c.head_dim, .window = c.sliding_window};
   const at::Tensor normed = rms_norm_formula(x_in_ND, weight("input_layernorm"), c.rms_norm_eps).to(dtype);
-  const at::Tensor qkv =
-      at::cat({project(normed, weight("self_attn.q_proj")), project(normed, weight("self_attn.k_proj")),
-               project(normed, weight("self_attn.v_proj"))},
-              1);
+  at::Tensor qkv = at::cat({project(normed, weight("self_attn.q_proj")), project(normed, weight("self_attn.k_proj")),
+                            project(normed, weight("self_attn.v_proj"))},
+                           1);
+  if (c.qkv_bias) {
+    const auto bias = [&](const char* name) {
+      return leaves.at(fmt::format("model.layers.{}.self_attn.{}.bias", index, name));
+    };
+    qkv = (qkv + at::cat({bias("q_proj"), bias("k_proj"), bias("v_proj")})).to(dtype);
+  }
+  if (c.qk_norm) {
+    const HeadNormWeights norms{.query_E = weight("self_attn.q_norm"), .key_E = weight("self_attn.k_norm")};
+    qkv = head_rms_norm_formula(qkv, norms, c.num_heads, c.num_kv_heads, c.rms_norm_eps).to(dtype);
+  }
   const at::Tensor rotated = rope_formula(qkv, batch.positions_N, rope_table, c.num_heads, c.num_kv_heads).to(dtype);
   const at::Tensor attended = attention_formula(rotated, batch.cu_seqlens, shape).out.to(dtype);
   const at::Tensor x_mid_ND = x_in_ND + project(attended, weight("self_attn.o_proj"));
@@ -63,7 +73,7 @@ RowScores forward(Model& model, const Leaves& leaves, const PackedTokens& batch)
   const at::ScalarType dtype = model.options().compute_dtype;
   check_ids("token id", batch.ids_N, c.vocab_size);
   check_ids("target", batch.targets_M, c.vocab_size);
-  const at::Tensor table = make_rope_table_reference(batch.num_tokens(), c.head_dim, c.rope_theta);
+  const at::Tensor table = make_rope_table_reference(batch.num_tokens(), c.head_dim, c.rope_theta, c.rope_scaling);
   const at::Tensor& embedding = leaves.at("model.embed_tokens.weight");
   at::Tensor x_ND = embedding.index_select(0, batch.ids_N);
   for (int64_t i = 0; i < c.num_layers; ++i) x_ND = layer(leaves, i, c, dtype, batch, table, x_ND);

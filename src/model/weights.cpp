@@ -49,6 +49,15 @@ void for_each_tensor(const ModelConfig& c, const Visit& visit) {
     visit(prefix + "self_attn.q_proj.weight", {q, d});
     visit(prefix + "self_attn.k_proj.weight", {kv, d});
     visit(prefix + "self_attn.v_proj.weight", {kv, d});
+    if (c.qkv_bias) {
+      visit(prefix + "self_attn.q_proj.bias", {q});
+      visit(prefix + "self_attn.k_proj.bias", {kv});
+      visit(prefix + "self_attn.v_proj.bias", {kv});
+    }
+    if (c.qk_norm) {
+      visit(prefix + "self_attn.q_norm.weight", {c.head_dim});
+      visit(prefix + "self_attn.k_norm.weight", {c.head_dim});
+    }
     visit(prefix + "self_attn.o_proj.weight", {d, q});
     visit(prefix + "post_attention_layernorm.weight", {d});
     visit(prefix + "mlp.gate_proj.weight", {f, d});
@@ -131,6 +140,18 @@ LayerWeights load_layer(Loader& loader, int64_t index, const ModelConfig& c, con
   loader.load(prefix + "self_attn.q_proj.weight", w.qkv, 0, q);
   loader.load(prefix + "self_attn.k_proj.weight", w.qkv, q, kv);
   loader.load(prefix + "self_attn.v_proj.weight", w.qkv, q + kv, kv);
+  if (c.qkv_bias) {
+    w.qkv_bias = allocate({q + 2 * kv}, at::kFloat, o.use);
+    loader.load(prefix + "self_attn.q_proj.bias", w.qkv_bias, 0, q);
+    loader.load(prefix + "self_attn.k_proj.bias", w.qkv_bias, q, kv);
+    loader.load(prefix + "self_attn.v_proj.bias", w.qkv_bias, q + kv, kv);
+  }
+  if (c.qk_norm) {
+    w.query_norm = allocate({c.head_dim}, at::kFloat, o.use);
+    w.key_norm = allocate({c.head_dim}, at::kFloat, o.use);
+    loader.load(prefix + "self_attn.q_norm.weight", w.query_norm);
+    loader.load(prefix + "self_attn.k_norm.weight", w.key_norm);
+  }
   loader.load(prefix + "self_attn.o_proj.weight", w.out);
   loader.load(prefix + "post_attention_layernorm.weight", w.post_norm);
   loader.load(prefix + "mlp.gate_proj.weight", w.gate_up, 0, f);

@@ -16,6 +16,7 @@ struct WeightTensors {
 
 struct LayerWeights {
   WeightTensors input_norm, qkv, out, post_norm, gate_up, down;
+  WeightTensors qkv_bias, query_norm, key_norm;  // undefined where the family has none
 };
 
 struct ModelWeightTensors {

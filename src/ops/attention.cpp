@@ -63,23 +63,47 @@ void scatter_head(const float* source, int64_t stride, int64_t rows, int64_t e, 
   }
 }
 
-/// Softmax of row `i` of a tile over its visible keys (the first `visible`), in place; the rest becomes 0.
-/// Returns the logsumexp.
-float softmax_row(float* row, int64_t visible, int64_t width) {
-  float top = row[0];
+/// Keys that a tile of query rows works on: [first, first + count) of the sample.
+struct KeyRange {
+  int64_t first, count;
+};
+
+KeyRange keys_of_tile(int64_t row, int64_t rows, int64_t window) {
+  const int64_t first = window > 0 ? std::max<int64_t>(0, row - window + 1) : 0;
+  return {.first = first, .count = row + rows - first};
+}
+
+/// Of these keys the ones that query `row` sees: [begin, end), counted from the range's first.
+struct VisibleKeys {
+  int64_t begin, end;
+};
+
+VisibleKeys visible_keys(int64_t row, const KeyRange& keys, int64_t window) {
+  const int64_t begin = window > 0 ? std::max<int64_t>(0, row - window + 1) : 0;
+  return {.begin = std::max<int64_t>(0, begin - keys.first), .end = row + 1 - keys.first};
+}
+
+void clear_hidden(float* row, const VisibleKeys& visible, int64_t width) {
+  std::fill(row, row + visible.begin, 0.0f);
+  std::fill(row + visible.end, row + width, 0.0f);
+}
+
+/// Softmax of a tile's row over its visible keys, in place; the rest becomes 0. Returns the logsumexp.
+float softmax_row(float* row, const VisibleKeys& visible, int64_t width) {
+  float top = row[visible.begin];
 #pragma omp simd reduction(max : top)
-  for (int64_t j = 0; j < visible; ++j) top = std::max(top, row[j]);
+  for (int64_t j = visible.begin; j < visible.end; ++j) top = std::max(top, row[j]);
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (int64_t j = 0; j < visible; ++j) {
+  for (int64_t j = visible.begin; j < visible.end; ++j) {
     const float p = fast_exp(row[j] - top);
     row[j] = p;
     sum += p;
   }
   const float scale = 1.0f / sum;
 #pragma omp simd
-  for (int64_t j = 0; j < visible; ++j) row[j] *= scale;
-  std::fill(row + visible, row + width, 0.0f);
+  for (int64_t j = visible.begin; j < visible.end; ++j) row[j] *= scale;
+  clear_hidden(row, visible, width);
   return top + std::log(sum);
 }
 
@@ -151,13 +175,17 @@ void attention(const at::Tensor& qkv_NX, const std::vector<int32_t>& cu_seqlens,
       gather_head(sample_qkv + (shape.num_heads + shape.num_kv_heads + kv) * e, x, length, e, v);
       for (int64_t h = kv * group; h < (kv + 1) * group; ++h) {
         for (int64_t row = 0; row < length; row += kTile) {
-          const int64_t rows = std::min(kTile, length - row), keys = row + rows;
+          const int64_t rows = std::min(kTile, length - row);
+          const KeyRange range = keys_of_tile(row, rows, shape.window);
+          const int64_t keys = range.count;
+          const float *tile_k = k + range.first * e, *tile_v = v + range.first * e;
           gather_head(sample_qkv + row * x + h * e, x, rows, e, q);
-          product(Layout::kPlain, Layout::kTransposed, rows, keys, e, scale, q, e, k, e, 0.0f, scores, keys);
+          product(Layout::kPlain, Layout::kTransposed, rows, keys, e, scale, q, e, tile_k, e, 0.0f, scores, keys);
           for (int64_t i = 0; i < rows; ++i) {
-            lse[h * n + start + row + i] = softmax_row(scores + i * keys, row + i + 1, keys);
+            const VisibleKeys visible = visible_keys(row + i, range, shape.window);
+            lse[h * n + start + row + i] = softmax_row(scores + i * keys, visible, keys);
           }
-          product(Layout::kPlain, Layout::kPlain, rows, e, keys, 1.0f, scores, keys, v, e, 0.0f, tile_out, e);
+          product(Layout::kPlain, Layout::kPlain, rows, e, keys, 1.0f, scores, keys, tile_v, e, 0.0f, tile_out, e);
           scatter_head(tile_out, w, rows, e, o + (start + row) * w + h * e);
         }
       }
@@ -198,13 +226,17 @@ void attention_backward(const at::Tensor& dout, const at::Tensor& qkv_NX, const 
       std::fill(dv, dv + length * e, 0.0f);
       for (int64_t h = kv * group; h < (kv + 1) * group; ++h) {
         for (int64_t row = 0; row < length; row += kTile) {
-          const int64_t rows = std::min(kTile, length - row), keys = row + rows;
+          const int64_t rows = std::min(kTile, length - row);
+          const KeyRange range = keys_of_tile(row, rows, shape.window);
+          const int64_t keys = range.count, first = range.first * e;
           gather_head(sample_qkv + row * x + h * e, x, rows, e, q);
           gather_head(grad + (start + row) * w + h * e, w, rows, e, tile_dout);
-          product(Layout::kPlain, Layout::kTransposed, rows, keys, e, scale, q, e, k, e, 0.0f, scores, keys);
-          product(Layout::kPlain, Layout::kTransposed, rows, keys, e, 1.0f, tile_dout, e, v, e, 0.0f, dscores, keys);
+          product(Layout::kPlain, Layout::kTransposed, rows, keys, e, scale, q, e, k + first, e, 0.0f, scores, keys);
+          product(Layout::kPlain, Layout::kTransposed, rows, keys, e, 1.0f, tile_dout, e, v + first, e, 0.0f, dscores,
+                  keys);
           for (int64_t i = 0; i < rows; ++i) {
-            const int64_t token = start + row + i, visible = row + i + 1;
+            const int64_t token = start + row + i;
+            const VisibleKeys visible = visible_keys(row + i, range, shape.window);
             const float row_lse = lse[h * n + token];
             const T* row_out = o + token * w + h * e;
             float dot = 0;  // sum over keys of p * dp, by way of the saved output
@@ -212,16 +244,17 @@ void attention_backward(const at::Tensor& dout, const at::Tensor& qkv_NX, const 
             for (int64_t j = 0; j < e; ++j) dot += to_float(row_out[j]) * tile_dout[i * e + j];
             float *p = scores + i * keys, *ds = dscores + i * keys;
 #pragma omp simd
-            for (int64_t j = 0; j < visible; ++j) {
+            for (int64_t j = visible.begin; j < visible.end; ++j) {
               p[j] = fast_exp(p[j] - row_lse);
               ds[j] = p[j] * (ds[j] - dot) * scale;
             }
-            std::fill(p + visible, p + keys, 0.0f);
-            std::fill(ds + visible, ds + keys, 0.0f);
+            clear_hidden(p, visible, keys);
+            clear_hidden(ds, visible, keys);
           }
-          product(Layout::kPlain, Layout::kPlain, rows, e, keys, 1.0f, dscores, keys, k, e, 0.0f, dq, e);
-          product(Layout::kTransposed, Layout::kPlain, keys, e, rows, 1.0f, dscores, keys, q, e, 1.0f, dk, e);
-          product(Layout::kTransposed, Layout::kPlain, keys, e, rows, 1.0f, scores, keys, tile_dout, e, 1.0f, dv, e);
+          product(Layout::kPlain, Layout::kPlain, rows, e, keys, 1.0f, dscores, keys, k + first, e, 0.0f, dq, e);
+          product(Layout::kTransposed, Layout::kPlain, keys, e, rows, 1.0f, dscores, keys, q, e, 1.0f, dk + first, e);
+          product(Layout::kTransposed, Layout::kPlain, keys, e, rows, 1.0f, scores, keys, tile_dout, e, 1.0f,
+                  dv + first, e);
           scatter_head(dq, x, rows, e, dqkv + (start + row) * x + h * e);
         }
       }

@@ -123,58 +123,6 @@ void rms_norm_backward(const at::Tensor& dy_ND, const at::Tensor& x_ND, const at
   }
 }
 
-at::Tensor make_rope_table(int64_t num_positions, int64_t head_dim, double theta) {
-  at::Tensor table = at::empty({num_positions, head_dim}, at::kFloat);
-  float* out = table.data_ptr<float>();
-  const int64_t half = head_dim / 2;
-  for (int64_t j = 0; j < half; ++j) {
-    // float32 steps as in the published implementation, so that angles agree to the last bits at large positions.
-    const float frequency =
-        1.0f / std::pow(static_cast<float>(theta), static_cast<float>(2 * j) / static_cast<float>(head_dim));
-    for (int64_t p = 0; p < num_positions; ++p) {
-      const float angle = static_cast<float>(p) * frequency;
-      out[p * head_dim + j] = std::cos(angle);
-      out[p * head_dim + half + j] = std::sin(angle);
-    }
-  }
-  return table;
-}
-
-void apply_rope(const at::Tensor& qkv_NX, const at::Tensor& positions_N, const at::Tensor& table, int64_t num_heads,
-                int64_t num_kv_heads, RopeDirection direction) {
-  const int64_t n = qkv_NX.size(0), e = table.size(1), half = e / 2;
-  check_shape("apply_rope", "qkv", qkv_NX, {n, (num_heads + 2 * num_kv_heads) * e});
-  check_shape("apply_rope", "positions", positions_N, {n});
-  check_dtype("apply_rope", "positions", positions_N, at::kInt);
-  const int32_t* positions = positions_N.data_ptr<int32_t>();
-  for (int64_t i = 0; i < n; ++i) {
-    if (positions[i] < 0 || positions[i] >= table.size(0)) {
-      throw Error(fmt::format("apply_rope: position {} of row {} is outside the table of {} positions", positions[i], i,
-                              table.size(0)));
-    }
-  }
-  const float sign = direction == RopeDirection::kForward ? 1.0f : -1.0f;
-  dispatch_compute_dtype("apply_rope", qkv_NX, [&](auto element) {
-    using T = decltype(element);
-    T* qkv = qkv_NX.data_ptr<T>();
-    const float* angles = table.data_ptr<float>();
-    at::parallel_for(0, n, kRowGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const float *c = angles + positions[i] * e, *s = c + half;
-        for (int64_t h = 0; h < num_heads + num_kv_heads; ++h) {
-          T *a = qkv + i * qkv_NX.size(1) + h * e, *b = a + half;
-#pragma omp simd
-          for (int64_t j = 0; j < half; ++j) {
-            const float x = to_float(a[j]), y = to_float(b[j]), sj = sign * s[j];
-            a[j] = from_float<T>(x * c[j] - y * sj);
-            b[j] = from_float<T>(y * c[j] + x * sj);
-          }
-        }
-      }
-    });
-  });
-}
-
 void swiglu(const at::Tensor& gate_up_N2F, const at::Tensor& h_NF) {
   const int64_t n = h_NF.size(0), f = h_NF.size(1);
   check_shape("swiglu", "gate_up", gate_up_N2F, {n, 2 * f});

@@ -4,6 +4,7 @@
 #include <c10/core/GradMode.h>
 
 #include <cmath>
+#include <numbers>
 
 namespace qtune {
 namespace {
@@ -48,9 +49,10 @@ AttentionResult attention_formula(const at::Tensor& qkv_NX, const std::vector<in
     const at::Tensor q = sample.narrow(0, 0, h);
     const at::Tensor keys = sample.narrow(0, h, k).repeat_interleave(h / k, 0);
     const at::Tensor values = sample.narrow(0, h + k, k).repeat_interleave(h / k, 0);
-    const at::Tensor future = at::ones({t, t}, at::kBool).triu(1);
+    at::Tensor hidden = at::ones({t, t}, at::kBool).triu(1);
+    if (shape.window > 0) hidden = hidden | at::ones({t, t}, at::kBool).tril(-shape.window);
     const at::Tensor scores =
-        (at::matmul(q, keys.transpose(1, 2)) / std::sqrt(static_cast<double>(e))).masked_fill(future, -INFINITY);
+        (at::matmul(q, keys.transpose(1, 2)) / std::sqrt(static_cast<double>(e))).masked_fill(hidden, -INFINITY);
     outs.push_back(at::matmul(scores.softmax(-1), values));
     logsumexps.push_back(scores.logsumexp(-1));
   }
@@ -89,10 +91,16 @@ void rms_norm_backward_reference(const at::Tensor& dy_ND, const at::Tensor& x_ND
   dweight_D.add_(weight.grad());
 }
 
-at::Tensor make_rope_table_reference(int64_t num_positions, int64_t head_dim, double theta) {
+at::Tensor make_rope_table_reference(int64_t num_positions, int64_t head_dim, double theta, const RopeScaling& s) {
   // float32 steps, as in the published implementation.
   const at::Tensor exponents = at::arange(0, head_dim, 2, at::kFloat) / static_cast<double>(head_dim);
-  const at::Tensor frequencies = at::pow(static_cast<float>(theta), exponents).reciprocal();
+  at::Tensor frequencies = at::pow(static_cast<float>(theta), exponents).reciprocal();
+  if (s.type == RopeScalingType::kLinear) frequencies = frequencies / s.factor;
+  if (s.type == RopeScalingType::kLlama3) {
+    const at::Tensor turns = static_cast<double>(s.original_positions) * frequencies / (2 * std::numbers::pi);
+    const at::Tensor kept = ((turns - s.low_freq_factor) / (s.high_freq_factor - s.low_freq_factor)).clamp(0, 1);
+    frequencies = (1 - kept) * frequencies / s.factor + kept * frequencies;
+  }
   const at::Tensor angles = at::outer(at::arange(num_positions, at::kFloat), frequencies);
   return at::cat({angles.cos(), angles.sin()}, 1);
 }
@@ -108,6 +116,17 @@ void apply_rope_reference(const at::Tensor& qkv_NX, const at::Tensor& positions_
   }
   rotated.backward(qkv.detach().clone());  // the map is linear: where it is taken does not matter
   qkv_NX.copy_(qkv.grad());
+}
+
+at::Tensor head_rms_norm_formula(const at::Tensor& qkv_NX, const HeadNormWeights& weights, int64_t num_heads,
+                                 int64_t num_kv_heads, double epsilon) {
+  const int64_t n = qkv_NX.size(0), e = weights.query_E.size(0);
+  const at::Tensor heads = wide(qkv_NX).view({n, num_heads + 2 * num_kv_heads, e});
+  return at::cat({rms_norm_formula(heads.narrow(1, 0, num_heads), weights.query_E, epsilon),
+                  rms_norm_formula(heads.narrow(1, num_heads, num_kv_heads), weights.key_E, epsilon),
+                  heads.narrow(1, num_heads + num_kv_heads, num_kv_heads)},
+                 1)
+      .view(qkv_NX.sizes());
 }
 
 void swiglu_reference(const at::Tensor& gate_up_N2F, const at::Tensor& h_NF) {

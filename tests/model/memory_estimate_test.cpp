@@ -37,8 +37,7 @@ TEST_P(MemoryEstimateTest, ActivationsGrowWithTokensAlone) {
   EXPECT_EQ(two.weights, one.weights);
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, MemoryEstimateTest, testing::Values("llama_tied", "llama_untied"),
-                         [](const auto& family) { return family.param; });
+INSTANTIATE_TEST_SUITE_P(Families, MemoryEstimateTest, kFixtureModels, [](const auto& family) { return family.param; });
 
 }  // namespace
 }  // namespace qtune

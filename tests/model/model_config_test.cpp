@@ -142,19 +142,59 @@ TEST_F(ModelConfigTest, UnknownArchitectureIsNamed) {
   expect_refused(without("model_type"), {"model_type"});
 }
 
-TEST_F(ModelConfigTest, ScaledRotaryPositionsAreRefusedInBothForms) {
-  expect_refused(with("rope_parameters", {{"rope_type", "llama3"}, {"rope_theta", 5e5}, {"factor", 8.0}}),
-                 {"rope", "llama3"});
+TEST_F(ModelConfigTest, ScaledRotaryPositionsAreReadInBothForms) {
+  const json llama3 = {{"rope_type", "llama3"},   {"factor", 8.0},     {"low_freq_factor", 1.0},
+                       {"high_freq_factor", 4.0}, {"rope_theta", 5e5}, {"original_max_position_embeddings", 32}};
+  const RopeScaling scaling = read(with("rope_parameters", llama3)).rope_scaling;
+  EXPECT_EQ(scaling.type, RopeScalingType::kLlama3);
+  EXPECT_EQ(scaling.factor, 8.0);
+  EXPECT_EQ(scaling.original_positions, 32);
   for (const char* type_key : {"rope_type", "type"}) {
     json config = without("rope_parameters");
+    config["rope_theta"] = 777.0;
     config["rope_scaling"] = {{type_key, "linear"}, {"factor", 2.0}};
-    expect_refused(config, {"rope_scaling", "linear"});
+    EXPECT_EQ(read(config).rope_scaling.type, RopeScalingType::kLinear);
+    EXPECT_EQ(read(config).rope_theta, 777.0);
+    for (const char* unknown : {"dynamic", "yarn", "longrope"}) {
+      config["rope_scaling"][type_key] = unknown;
+      expect_refused(config, {"rope_scaling", unknown});
+    }
   }
+}
+
+TEST_F(ModelConfigTest, AFaultOfRotaryScalingIsNamed) {
+  const json llama3 = {{"rope_type", "llama3"}, {"factor", 8.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0}};
+  for (const char* key : {"factor", "low_freq_factor", "high_freq_factor"}) {
+    json lacking = llama3;
+    lacking.erase(key);
+    expect_refused(with("rope_parameters", lacking), {"rope_parameters", key, "missing"});
+  }
+  json crossed = llama3;
+  crossed["high_freq_factor"] = 1.0;
+  expect_refused(with("rope_parameters", crossed), {"high_freq_factor", "low_freq_factor"});
+}
+
+TEST_F(ModelConfigTest, FamiliesDifferInBiasesNormsAndWindow) {
+  const auto family = [&](const char* model_type) {
+    json config = with("model_type", model_type);
+    config["sliding_window"] = 16;
+    return read(config);
+  };
+  const ModelConfig llama = family("llama"), mistral = family("mistral"), qwen2 = family("qwen2"),
+                    qwen3 = family("qwen3");
+  EXPECT_FALSE(llama.qkv_bias || llama.qk_norm || llama.sliding_window > 0);
+  EXPECT_EQ(mistral.sliding_window, 16);
+  EXPECT_TRUE(qwen2.qkv_bias);
+  EXPECT_EQ(qwen2.sliding_window, 0) << "use_sliding_window is false";
+  EXPECT_TRUE(qwen3.qk_norm);
+  EXPECT_EQ(qwen2.num_parameters() - llama.num_parameters(), 3 * 128);
+  EXPECT_EQ(qwen3.num_parameters() - llama.num_parameters(), 3 * 2 * 16);
 }
 
 TEST_F(ModelConfigTest, OptionsThatWouldBeComputedWronglyAreRefused) {
   expect_refused(with("attention_bias", true), {"attention_bias", "true"});
   expect_refused(with("mlp_bias", true), {"mlp_bias", "true"});
+  expect_refused(with("use_sliding_window", true), {"use_sliding_window", "true"});
   expect_refused(with("hidden_act", "gelu"), {"hidden_act", "silu", "gelu"});
 }
 

@@ -51,8 +51,7 @@ TEST_P(ModelFixtureTest, CachedGenerationGivesTheLogitsOfTheFullPass) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, ModelFixtureTest, testing::Values("llama_tied", "llama_untied"),
-                         [](const auto& family) { return family.param; });
+INSTANTIATE_TEST_SUITE_P(Families, ModelFixtureTest, kFixtureModels, [](const auto& family) { return family.param; });
 
 }  // namespace
 }  // namespace qtune

@@ -103,8 +103,7 @@ TEST_P(ModelReferenceTest, TwinScoresWithoutGradientsAlike) {
                         forward_backward_reference(model, fixture_.batch()).nll_N));
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, ModelReferenceTest, testing::Values("llama_tied", "llama_untied"),
-                         [](const auto& family) { return family.param; });
+INSTANTIATE_TEST_SUITE_P(Families, ModelReferenceTest, kFixtureModels, [](const auto& family) { return family.param; });
 
 TEST(ModelReference, BatchWithoutTargetsAddsNothing) {
   Model model = training_model(ModelFixture("llama_tied"));

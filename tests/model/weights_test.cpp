@@ -203,7 +203,7 @@ TEST_P(SaveModelTest, ConfigTellsTheStoredDtypeUnderItsOwnKey) {
       << "all other keys as they were, in their order";
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, SaveModelTest, testing::Values("llama_tied", "llama_untied"),
+INSTANTIATE_TEST_SUITE_P(Families, SaveModelTest, kFixtureModels,
                          [](const auto& family) { return std::string(family.param); });
 
 TEST(SaveModel, ConfigOfTransformers4KeepsTorchDtype) {

@@ -23,7 +23,11 @@ std::vector<AttentionCase> attention_cases() {
   const AttentionShape group_of_1{.num_heads = 2, .num_kv_heads = 2, .head_dim = 10};
   const AttentionShape group_of_3{.num_heads = 6, .num_kv_heads = 2, .head_dim = 6};
   std::vector<AttentionCase> cases;
-  for (const AttentionShape& shape : {group_of_1, group_of_3}) {
+  AttentionShape one_key = group_of_1, window_of_5 = group_of_3, window_of_70 = group_of_3;
+  one_key.window = 1;
+  window_of_5.window = 5;
+  window_of_70.window = 70;  // longer than a tile
+  for (const AttentionShape& shape : {group_of_1, group_of_3, one_key, window_of_5, window_of_70}) {
     for (const int32_t t : {1, 63, 64, 65, 130}) cases.push_back({shape, {0, t}});
     cases.push_back({shape, {0, 0, 5, 5, 70, 71, 71}});
     cases.push_back({shape, {0, 0}});

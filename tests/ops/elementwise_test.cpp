@@ -102,21 +102,6 @@ TEST_P(ElementwiseTest, RmsNormBackwardAddsTheGradientsOfItsTwin) {
   }
 }
 
-TEST_P(ElementwiseTest, RopeEqualsItsTwinInBothDirections) {
-  const at::Tensor table = make_rope_table(50, 10, 10000.0);
-  for (const int64_t n : {0, 1, 37}) {
-    for (const RopeDirection direction : {RopeDirection::kForward, RopeDirection::kBackward}) {
-      const at::Tensor positions = at::arange(n, at::kInt) % 23 + 27;
-      const at::Tensor found = random_values({n, (6 + 2 * 2) * 10}, dtype(), 7), expected = found.clone();
-      const at::Tensor before = found.clone();
-      apply_rope(found, positions, table, 6, 2, direction);
-      apply_rope_reference(expected, positions, table, 6, 2, direction);
-      EXPECT_TRUE(is_close(found, expected, elementwise_tolerance(dtype()))) << n;
-      EXPECT_TRUE(at::equal(found.narrow(1, 80, 20), before.narrow(1, 80, 20))) << "value heads changed";
-    }
-  }
-}
-
 TEST_P(ElementwiseTest, SwigluEqualsItsTwinOnAllSizesOfGate) {
   for (const auto [n, f] : kSizes) {
     const at::Tensor gate_up = random_values({n, 2 * f}, dtype(), 8, 3);
@@ -175,27 +160,6 @@ TEST_P(ElementwiseTest, EmbedEqualsItsTwin) {
 
 INSTANTIATE_TEST_SUITE_P(Dtypes, ElementwiseTest, testing::Values(at::kFloat, at::kBFloat16),
                          [](const auto& dtype) { return dtype_test_name(dtype.param); });
-
-TEST(RopeTable, EqualsItsTwinAndStartsUnrotated) {
-  const at::Tensor table = make_rope_table(600, 16, 100000.0);
-  EXPECT_TRUE(is_close(table, make_rope_table_reference(600, 16, 100000.0), {.relative = 0, .of_largest = 1e-4}))
-      << "angles up to 600 in float32: one rounding is 600 * 6e-8 = 3.6e-5";
-  EXPECT_TRUE(at::equal(table[0], at::cat({at::ones({8}), at::zeros({8})})));
-}
-
-TEST(Rope, BackwardUndoesForward) {
-  const at::Tensor table = make_rope_table(40, 6, 10000.0), positions = at::arange(40, at::kInt);
-  const at::Tensor qkv = random_values({40, 3 * 6}, at::kFloat, 14), before = qkv.clone();
-  apply_rope(qkv, positions, table, 1, 1, RopeDirection::kForward);
-  apply_rope(qkv, positions, table, 1, 1, RopeDirection::kBackward);
-  EXPECT_TRUE(is_close(qkv, before, kElementwise));
-}
-
-TEST(Rope, PositionOutsideTheTableThrows) {
-  const at::Tensor table = make_rope_table(4, 6, 10000.0), qkv = random_values({1, 18}, at::kFloat, 14);
-  EXPECT_THROW(apply_rope(qkv, int_tensor({4}), table, 1, 1, RopeDirection::kForward), Error);
-  EXPECT_THROW(apply_rope(qkv, int_tensor({-1}), table, 1, 1, RopeDirection::kForward), Error);
-}
 
 TEST(ConvertInto, NanStaysNan) {
   const at::Tensor to = at::zeros({1}, at::kBFloat16);

@@ -41,6 +41,18 @@ TEST_P(LinearTest, WeightGradientIsAddedInFloat32) {
   }
 }
 
+TEST_P(LinearTest, BiasIsAddedToEveryRowAndItsGradientIsTheirSum) {
+  for (const int64_t n : {0, 1, 65}) {
+    const at::Tensor y = random_values({n, 130}, dtype(), 4), before = y.clone();
+    const at::Tensor bias = random_values({130}, at::kFloat, 5), dbias = random_values({130}, at::kFloat, 6);
+    add_bias(bias, y);
+    EXPECT_TRUE(is_close(y, before.to(at::kDouble) + bias, elementwise_tolerance(dtype()))) << n;
+    const at::Tensor truth = dbias.to(at::kDouble) + y.to(at::kDouble).sum(0);
+    bias_gradient(y, dbias);
+    EXPECT_TRUE(is_close(dbias, truth, kSums)) << n;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Dtypes, LinearTest, testing::Values(at::kFloat, at::kBFloat16),
                          [](const auto& dtype) { return dtype_test_name(dtype.param); });
 

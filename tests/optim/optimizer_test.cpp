@@ -34,7 +34,7 @@ TEST_P(OptimizerFixtureTest, LossesAndNormsOfSixStepsEqualTransformers) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, OptimizerFixtureTest, testing::Values("llama_tied", "llama_untied"),
+INSTANTIATE_TEST_SUITE_P(Families, OptimizerFixtureTest, kFixtureModels,
                          [](const auto& family) { return family.param; });
 
 class OptimizerDtypeTest : public testing::TestWithParam<at::ScalarType> {};

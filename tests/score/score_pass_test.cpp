@@ -92,8 +92,7 @@ TEST(ScorePass, SampleWithoutTrainedTokensGetsEmptyArrays) {
   EXPECT_FALSE(scores[2].nll.empty());
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, ScorePassFixture, testing::Values("llama_tied", "llama_untied"),
-                         [](const auto& family) { return family.param; });
+INSTANTIATE_TEST_SUITE_P(Families, ScorePassFixture, kFixtureModels, [](const auto& family) { return family.param; });
 
 }  // namespace
 }  // namespace qtune

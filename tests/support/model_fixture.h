@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 
 #include <filesystem>
 #include <string>
@@ -11,6 +12,11 @@
 #include "qtune/model/packed_tokens.h"
 
 namespace qtune {
+
+/// One of each kind of decoder: grouped and plain heads, scaled rotary positions, a sliding window, biases, norms of q
+/// and k.
+inline const auto kFixtureModels =
+    testing::Values("llama_tied", "llama_untied", "llama3_rope", "mistral_window", "qwen2_bias", "qwen3_qknorm");
 
 class ModelFixture {
  public:

@@ -42,8 +42,7 @@ TEST_P(FixtureTraining, SixStepsGiveTheLossesAndGradientNormsOfTransformers) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, FixtureTraining, testing::Values("llama_tied", "llama_untied"),
-                         [](const auto& family) { return family.param; });
+INSTANTIATE_TEST_SUITE_P(Families, FixtureTraining, kFixtureModels, [](const auto& family) { return family.param; });
 
 }  // namespace
 }  // namespace qtune

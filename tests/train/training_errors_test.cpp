@@ -97,7 +97,7 @@ TEST_F(TrainingError, BadModelFolderNamesFileAndTensor) {
   expect_error(use_it, 4, "mlp.");
   copy_model();
   edit_config(model, "model_type", "gpt_neox");
-  expect_error(use_it, 4, "model_type: expected llama, found gpt_neox");
+  expect_error(use_it, 4, "model_type: expected one of llama, mistral, qwen2, qwen3, found \"gpt_neox\"");
 }
 
 TEST_F(TrainingError, TokenizerOfALargerVocabularyIsNamed) {

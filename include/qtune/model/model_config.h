@@ -6,15 +6,21 @@
 #include <string>
 #include <vector>
 
+#include "qtune/ops/rope.h"
+
 namespace qtune {
 
 struct ModelConfig {
-  std::string model_type;  // "llama"
+  std::string model_type;  // "llama", "mistral", "qwen2", "qwen3"
   int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0, num_layers = 0;
   int64_t num_heads = 0, num_kv_heads = 0, head_dim = 0;
   int64_t max_positions = 0;
   double rms_norm_eps = 1e-6, rope_theta = 10000;
+  RopeScaling rope_scaling;
   bool tied_embeddings = false;  // the head is the embedding table
+  bool qkv_bias = false;         // biases on the q, k and v projections
+  bool qk_norm = false;          // RMSNorm of each q and k head
+  int64_t sliding_window = 0;    // tokens that attention sees, its own included; 0: all before it
   std::vector<int32_t> eos_ids;  // generation_config.json's, else config.json's
 
   int64_t qkv_width() const { return (num_heads + 2 * num_kv_heads) * head_dim; }

@@ -14,11 +14,12 @@ namespace qtune {
 
 struct AttentionShape {
   int64_t num_heads = 0, num_kv_heads = 0, head_dim = 0;
+  int64_t window = 0;  // keys that a token sees, its own included (Mistral); 0: all before it
   int64_t qkv_width() const { return (num_heads + 2 * num_kv_heads) * head_dim; }
   int64_t out_width() const { return num_heads * head_dim; }
 };
 
-/// out = softmax(q k^T / sqrt(E)) v, causal within each sample.
+/// out = softmax(q k^T / sqrt(E)) v, causal within each sample, over the window.
 /// cu_seqlens: B + 1 ascending offsets, first 0, last N (samples may be empty).
 /// Out: out (N, H * E) compute dtype; logsumexp_HN (H, N) float32, saved for the backward.
 /// Cost: each sample's (T, T) scores exist one tile at a time.

@@ -24,17 +24,6 @@ void rms_norm_again(const at::Tensor& x_ND, const at::Tensor& rstd_N, const at::
 void rms_norm_backward(const at::Tensor& dy_ND, const at::Tensor& x_ND, const at::Tensor& rstd_N,
                        const at::Tensor& weight_D, const at::Tensor& dx_ND, const at::Tensor& dweight_D);
 
-/// cos and sin of the rotary angles (RoFormer; halves apart, as Hugging Face stores q and k).
-/// Out: (num_positions, E), cos in the first E/2 columns and sin in the last, float32.
-at::Tensor make_rope_table(int64_t num_positions, int64_t head_dim, double theta);
-
-enum class RopeDirection { kForward, kBackward };
-
-/// Rotates the q and k heads in place. Shapes: qkv_NX (N, (H + 2K) * E) compute dtype; positions_N (N) int32, each
-/// below the table's rows. kBackward applies the transpose (for gradients).
-void apply_rope(const at::Tensor& qkv_NX, const at::Tensor& positions_N, const at::Tensor& table, int64_t num_heads,
-                int64_t num_kv_heads, RopeDirection direction);
-
 /// h = silu(gate) * up. Shapes: gate_up_N2F (N, 2F), gate first; h_NF (N, F).
 void swiglu(const at::Tensor& gate_up_N2F, const at::Tensor& h_NF);
 

@@ -16,4 +16,10 @@ void linear_input_gradient(const at::Tensor& dy_NO, const at::Tensor& weight_OI,
 void linear_weight_gradient(const at::Tensor& dy_NO, const at::Tensor& x_NI, const at::Tensor& dweight_OI,
                             const at::Tensor& scratch_OI);
 
+/// y_NO += bias_O (float32), rounded to y's dtype.
+void add_bias(const at::Tensor& bias_O, const at::Tensor& y_NO);
+
+/// dbias_O (float32) += sum of dy_NO over its rows, in their order (so that equal runs give equal bits).
+void bias_gradient(const at::Tensor& dy_NO, const at::Tensor& dbias_O);
+
 }  // namespace qtune

@@ -13,7 +13,9 @@
 #include "qtune/ops/adamw.h"
 #include "qtune/ops/attention.h"
 #include "qtune/ops/elementwise.h"
+#include "qtune/ops/head_norm.h"
 #include "qtune/ops/linear_cross_entropy.h"
+#include "qtune/ops/rope.h"
 
 namespace qtune {
 
@@ -26,6 +28,10 @@ at::Tensor rms_norm_formula(const at::Tensor& x_ND, const at::Tensor& weight_D, 
 /// All of qkv, with the q and k heads rotated.
 at::Tensor rope_formula(const at::Tensor& qkv_NX, const at::Tensor& positions_N, const at::Tensor& table,
                         int64_t num_heads, int64_t num_kv_heads);
+
+/// All of qkv, with the q and k heads normalised.
+at::Tensor head_rms_norm_formula(const at::Tensor& qkv_NX, const HeadNormWeights& weights, int64_t num_heads,
+                                 int64_t num_kv_heads, double epsilon);
 
 /// silu(gate) * up.
 at::Tensor swiglu_formula(const at::Tensor& gate_up_N2F);
@@ -52,7 +58,8 @@ void rms_norm_again_reference(const at::Tensor& x_ND, const at::Tensor& rstd_N, 
 void rms_norm_backward_reference(const at::Tensor& dy_ND, const at::Tensor& x_ND, const at::Tensor& rstd_N,
                                  const at::Tensor& weight_D, const at::Tensor& dx_ND, const at::Tensor& dweight_D);
 
-at::Tensor make_rope_table_reference(int64_t num_positions, int64_t head_dim, double theta);
+at::Tensor make_rope_table_reference(int64_t num_positions, int64_t head_dim, double theta,
+                                     const RopeScaling& scaling = {});
 void apply_rope_reference(const at::Tensor& qkv_NX, const at::Tensor& positions_N, const at::Tensor& table,
                           int64_t num_heads, int64_t num_kv_heads, RopeDirection direction);
 
