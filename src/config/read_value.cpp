@@ -58,7 +58,9 @@ bool parse_text(const std::string& text, const AllowedValues&, bool& out) {
   return value.has_value();
 }
 
-// null for a text or a list that means nothing as it is: `tokenized_path: null`, `report_to: null`.
+// null for a value that means nothing as it is: `tokenized_path: null`, `report_to: null`, `gradient_checkpointing:
+// null`.
+bool stays_nothing(const ConfigEntry& entry, bool value) { return entry.kind == Kind::kNull && !value; }
 bool stays_nothing(const ConfigEntry& entry, const std::string& value) {
   return entry.kind == Kind::kNull && value.empty();
 }
@@ -70,7 +72,10 @@ bool stays_nothing(const ConfigEntry& entry, const std::vector<T>& values) {
   return entry.kind == Kind::kNull && values.empty();
 }
 
-bool read(const ConfigEntry& entry, const AllowedValues& allowed, std::string& out) {
+// Texts and truths.
+template <class T>
+requires std::is_same_v<T, std::string> || std::is_same_v<T, bool>
+bool read(const ConfigEntry& entry, const AllowedValues& allowed, T& out) {
   return stays_nothing(entry, out) || (entry.kind == Kind::kText && parse_text(entry.values[0], allowed, out));
 }
 
@@ -83,7 +88,7 @@ template <class T>
 bool read(const ConfigEntry& entry, const AllowedValues& allowed, std::optional<T>& out) {
   T value{};
   if (entry.kind == Kind::kNull) {
-    out = std::nullopt;
+    out.reset();
     return true;
   }
   if (!read(entry, allowed, value)) return false;

@@ -162,7 +162,7 @@ struct TrainConfig {
   bool eval_on_start = false;
   int64_t per_device_eval_batch_size = 8;
   bool load_best_model_at_end = false;
-  std::string metric_for_best_model = "eval_loss";
+  std::optional<std::string> metric_for_best_model;
   std::optional<int64_t> early_stopping_steps;
 
   // Output
@@ -288,7 +288,8 @@ struct TrainConfig {
     v("per_device_eval_batch_size", per_device_eval_batch_size, between(1, kMaxBatchSamples),
       "Samples of a micro-batch in evaluation.");
     v("load_best_model_at_end", load_best_model_at_end, any_value(), "End with the best checkpoint, not the last.");
-    v("metric_for_best_model", metric_for_best_model, one_of({"eval_loss", "loss"}), "What the best checkpoint is by.");
+    v("metric_for_best_model", metric_for_best_model, one_of({"eval_loss", "loss"}),
+      "What the best checkpoint is by. Both names mean the held-out loss.");
     v("early_stopping_steps", early_stopping_steps, at_least(1),
       "Stop after so many evaluations without a better one. null: never.");
   }
