@@ -130,6 +130,7 @@ class JinjaLexer {
   }
 
   void raw_text() {
+    if (pos_ >= source_.size()) return;  // jinja2 lets this pass
     for (size_t end = pos_; (end = source_.find("{%", end)) != std::string::npos; end += 2) {
       const char sign = sign_at(end + 2);
       const size_t close = match_word(end + 2 + (sign ? 1 : 0), "endraw");
@@ -145,6 +146,7 @@ class JinjaLexer {
   }
 
   void comment() {
+    if (pos_ >= source_.size()) return;  // jinja2 lets this pass
     const size_t end = source_.find("#}", pos_);
     if (end == std::string::npos) fail("expected #}, found the end of the template");
     const char sign = end > pos_ ? source_[end - 1] : '\0';

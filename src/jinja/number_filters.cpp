@@ -123,7 +123,8 @@ JinjaValue round(JinjaInterpreter& in, JinjaArguments& arguments) {
   }
   const double power = std::pow(10.0, static_cast<double>(precision));
   if (!std::isfinite(value)) in.fail("round of a number that is not finite");
-  return JinjaValue::real((method == "ceil" ? std::ceil(value * power) : std::floor(value * power)) / power);
+  return JinjaValue::real((method == "ceil" ? std::ceil(value * power) : std::floor(value * power)) / power +
+                          0.0);  // no -0.0
 }
 
 JinjaValue sum(JinjaInterpreter& in, JinjaArguments& arguments) {

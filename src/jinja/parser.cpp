@@ -291,9 +291,12 @@ std::unique_ptr<JinjaStatement> JinjaParser::call_statement() {
 }
 
 std::unique_ptr<JinjaStatement> JinjaParser::generation_statement() {
+  if (in_generation_) refuse(now().line, "a generation block inside of another");
   auto made = make_statement(JinjaStatementKind::kGeneration);
   next();
+  in_generation_ = true;
   made->body = function_body("endgeneration");
+  in_generation_ = false;
   program_.has_generation = true;
   return made;
 }

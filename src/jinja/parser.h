@@ -94,6 +94,7 @@ class JinjaParser {
   int nesting_ = 0;
   int num_nodes_ = 0;
   int loop_depth_ = 0;  // for break and continue
+  bool in_generation_ = false;
   JinjaProgram program_;
 };
 

@@ -10,7 +10,7 @@
 namespace qtune {
 namespace {
 
-constexpr int64_t kMaxCopiedNames = 5'000'000;
+constexpr int64_t kMaxCopiedNames = 1'000'000;
 
 /// Slots of one function: the template, a macro, a loop's filter.
 struct FunctionScope {

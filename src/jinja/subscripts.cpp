@@ -38,7 +38,7 @@ JinjaValue character(JinjaInterpreter& in, const JinjaValue& string, int64_t ind
 JinjaValue indexed(JinjaInterpreter& in, const JinjaValue& object, int64_t index) {
   switch (object.kind()) {
     case JinjaKind::kString:
-      return character(in, object, index);
+      return character(in, object, index).with_markup(object.is_markup());
     case JinjaKind::kList:
     case JinjaKind::kTuple: {
       const int64_t at = wrapped(index, static_cast<int64_t>(items_of(object).size()));
@@ -220,7 +220,7 @@ JinjaValue slice_of(JinjaInterpreter& in, const JinjaValue& object, const JinjaV
                    object.kind() == JinjaKind::kRange;
   if (!can) in.fail(fmt::format("a {} can't be sliced", type_name(object)));
   const SliceBounds bounds = slice_bounds(in, start, stop, step, *length_of(in, object));
-  if (object.is_string()) return string_slice(in, object, bounds);
+  if (object.is_string()) return string_slice(in, object, bounds).with_markup(object.is_markup());
   if (object.kind() == JinjaKind::kRange) {
     const JinjaRange& range = as<JinjaRange>(object);
     int64_t width = 0;

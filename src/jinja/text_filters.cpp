@@ -13,22 +13,26 @@
 namespace qtune {
 namespace {
 
+/// soft_str: what escape made stays marked.
 template <JinjaValue (*kFunction)(JinjaInterpreter&, const JinjaValue&)>
 JinjaValue of_text(JinjaInterpreter& in, JinjaArguments& arguments) {
   constexpr std::string_view kParameters[] = {"s"};
-  return kFunction(in, to_str(in, bind_named(in, "the filter", arguments, kParameters, 1)[0]));
+  const JinjaBound given = bind_named(in, "the filter", arguments, kParameters, 1);
+  return kFunction(in, to_str(in, given[0])).with_markup(given[0].is_markup());
 }
 
 JinjaValue trim(JinjaInterpreter& in, JinjaArguments& arguments) {
   constexpr std::string_view kParameters[] = {"value", "chars"};
   const JinjaBound given = bind_named(in, "trim", arguments, kParameters, 1);
-  return stripped(in, to_str(in, given[0]), given.find(1), true, true);
+  return stripped(in, to_str(in, given[0]), given.find(1), true, true).with_markup(given[0].is_markup());
 }
 
 JinjaValue same_text(JinjaInterpreter&, const JinjaValue& string) { return string; }
 
 /// Words start behind white space and some brackets, as jinja2 has it.
-JinjaValue title(JinjaInterpreter& in, const JinjaValue& string) {
+JinjaValue title(JinjaInterpreter& in, JinjaArguments& arguments) {
+  constexpr std::string_view kParameters[] = {"s"};
+  const JinjaValue string = to_str(in, bind_named(in, "title", arguments, kParameters, 1)[0]);
   const std::string_view text = text_of(string);
   in.charge_bytes(4 * text.size());
   if (text.find("\u03A3") != std::string_view::npos) in.refuse("the lower case of a capital sigma");
@@ -62,7 +66,7 @@ JinjaValue replace(JinjaInterpreter& in, JinjaArguments& arguments) {
 JinjaValue center(JinjaInterpreter& in, JinjaArguments& arguments) {
   constexpr std::string_view kParameters[] = {"value", "width"};
   const JinjaBound given = bind_named(in, "center", arguments, kParameters, 1);
-  return centered(in, to_str(in, given[0]), given.integer(in, 1, 80), " ");
+  return centered(in, to_str(in, given[0]), given.integer(in, 1, 80), " ").with_markup(given[0].is_markup());
 }
 
 JinjaValue indent(JinjaInterpreter& in, JinjaArguments& arguments) {
@@ -150,8 +154,11 @@ JinjaValue truncate(JinjaInterpreter& in, JinjaArguments& arguments) {
   const int64_t length = given.integer(in, 1, 255), end_length = *length_of(in, end);
   const int64_t leeway = given.has(4) && given[4].kind() != JinjaKind::kNone ? given.integer(in, 4, 5) : 5;
   if (length < end_length || leeway < 0) in.fail("truncate expects a length of at least that of its end");
-  const JinjaValue& string = given.string(in, 0);
-  if (*length_of(in, string) <= length + std::min<int64_t>(leeway, INT64_MAX - length)) return string;
+  const JinjaValue& string = given[0];
+  const auto size = length_of(in, string);
+  if (!size) in.fail(fmt::format("truncate of a {}", type_name(string)));
+  if (*size <= length + std::min<int64_t>(leeway, INT64_MAX - length)) return string;
+  if (!string.is_string() || string.is_markup()) in.refuse("truncate of this value");
   const JinjaValue head =
       slice_of(in, string, JinjaValue::none(), JinjaValue::integer(length - end_length), JinjaValue::none());
   const size_t space = given.flag(2) ? std::string_view::npos : text_of(head).rfind(' ');
@@ -198,7 +205,7 @@ const std::vector<JinjaFilterEntry>& text_filters() {
       {"replace", replace},
       {"safe", safe},
       {"string", of_text<same_text>},
-      {"title", of_text<title>},
+      {"title", title},
       {"tojson", tojson},
       {"trim", trim},
       {"truncate", truncate},
