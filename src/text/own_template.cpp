@@ -69,7 +69,8 @@ class OwnTemplate final : public ChatRenderer {
   }
 
   RenderedText render(const std::vector<Message>& messages) const override {
-    return find_turns(output(messages, false), messages, tokens_.all);
+    return find_turns(output(messages, false), messages, tokens_.all,
+                      template_->has_generation() ? TurnMarks::kGenerationBlocks : TurnMarks::kContent);
   }
   std::string render_prompt(const std::vector<Message>& messages) const override { return output(messages, true).text; }
   bool depends_on_date() const override { return template_->uses_date(); }

@@ -21,15 +21,16 @@ struct Place {
 
 class TurnFinder {
  public:
-  TurnFinder(const JinjaOutput& output, const std::vector<Message>& messages, const std::vector<std::string>& tokens)
-      : text_(output.text), output_(output), messages_(messages), tokens_(tokens) {
+  TurnFinder(const JinjaOutput& output, const std::vector<Message>& messages, const std::vector<std::string>& tokens,
+             TurnMarks marks)
+      : text_(output.text), output_(output), messages_(messages), tokens_(tokens), marks_(marks) {
     for (const JinjaSegment& s : output.segments) {
       if (s.end > s.begin) written_.push_back(s);
     }
   }
 
   std::vector<AssistantTurn> run() {
-    const std::vector<Place> places = output_.generated.empty() ? content_places() : generated_places();
+    const std::vector<Place> places = marks_ == TurnMarks::kContent ? content_places() : generated_places();
     std::vector<AssistantTurn> turns;
     for (size_t i = 0; i < places.size(); ++i) {
       const size_t next = i + 1 < places.size() ? places[i + 1].begin : text_.size();
@@ -80,17 +81,21 @@ class TurnFinder {
     return places;
   }
 
-  /// Where the content's start was cut off by the template, which then wrote the same bytes itself (Qwen3's <think>),
-  /// they belong to the content. White space alone does not.
+  /// Where the template cut off the content's start and then wrote the same itself (Qwen3's <think>), that belongs to
+  /// the content; white space between them may differ, and does not count alone.
   size_t begin_with_prefix(size_t index) const {
     const JinjaSegment& s = written_[index];
     const std::string_view dropped =
-        std::string_view(messages_[static_cast<size_t>(s.source)].content).substr(0, s.offset);
+        without_spaces_around(std::string_view(messages_[static_cast<size_t>(s.source)].content).substr(0, s.offset));
     const size_t before = index == 0 ? 0 : written_[index - 1].end;
-    const bool fits = dropped.find_first_not_of(kSpaces) != std::string_view::npos &&
-                      dropped.size() <= s.begin - before &&
-                      text_.substr(s.begin - dropped.size(), dropped.size()) == dropped;
-    return fits ? s.begin - dropped.size() : s.begin;
+    std::string_view own = text_.substr(before, s.begin - before);
+    own = own.substr(0, own.find_last_not_of(kSpaces) + 1);
+    return !dropped.empty() && own.ends_with(dropped) ? before + own.size() - dropped.size() : s.begin;
+  }
+
+  static std::string_view without_spaces_around(std::string_view text) {
+    text.remove_prefix(std::min(text.find_first_not_of(kSpaces), text.size()));
+    return text.substr(0, text.find_last_not_of(kSpaces) + 1);
   }
 
   bool is_blank(size_t message) const {
@@ -119,7 +124,11 @@ class TurnFinder {
         if (message || s.begin < begin || s.end > end || !is_answer(s.source)) continue;
         if (s.end > s.begin || is_blank(static_cast<size_t>(s.source))) message = static_cast<size_t>(s.source);
       }
-      if (message) places.push_back({begin, end, *message});
+      if (!message) continue;
+      const bool again = !places.empty() && places.back().message == *message;
+      if (again && begin == end) continue;
+      if (again && places.back().begin == places.back().end) places.pop_back();  // nothing, then something
+      places.push_back({begin, end, *message});
     }
     return places;
   }
@@ -154,7 +163,7 @@ class TurnFinder {
                        .end = place.end,
                        .behind = place.end,
                        .train = messages_[place.message].train};
-    if (!output_.generated.empty() && token_inside(place, turn)) {
+    if (marks_ == TurnMarks::kGenerationBlocks && token_inside(place, turn)) {
       turn.behind = behind_spaces(turn.end, limit);
       return turn;
     }
@@ -196,16 +205,17 @@ class TurnFinder {
   const JinjaOutput& output_;
   const std::vector<Message>& messages_;
   const std::vector<std::string>& tokens_;
+  TurnMarks marks_;
   std::vector<JinjaSegment> written_;  // those that are not empty
 };
 
 }  // namespace
 
 RenderedText find_turns(JinjaOutput output, const std::vector<Message>& messages,
-                        const std::vector<std::string>& special_tokens) {
+                        const std::vector<std::string>& special_tokens, TurnMarks marks) {
   RenderedText out;
   {
-    TurnFinder finder(output, messages, special_tokens);
+    TurnFinder finder(output, messages, special_tokens, marks);
     out.turns = finder.run();
     out.context = finder.context();
   }

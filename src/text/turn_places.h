@@ -11,9 +11,15 @@
 
 namespace qtune {
 
+/// What tells the answers in a template's output.
+enum class TurnMarks {
+  kContent,           // where the bytes of their contents went
+  kGenerationBlocks,  // the template's own {% generation %} blocks
+};
+
 /// `output`: rendered from `messages`, whose contents have their index as source. `special_tokens`: longest first.
 /// Throws: DataError when an answer stands in several places.
 RenderedText find_turns(JinjaOutput output, const std::vector<Message>& messages,
-                        const std::vector<std::string>& special_tokens);
+                        const std::vector<std::string>& special_tokens, TurnMarks marks);
 
 }  // namespace qtune

@@ -143,6 +143,8 @@ TEST(OwnTemplate, StartOfTheContentThatTheTemplateWritesItselfIsTrained) {
   EXPECT_THAT(trained_texts(own_template(source).render(conversation_of({assistant("<think>\nwell")}))),
               ElementsAre("<think>\nwell<|im_end|>"));
   EXPECT_THAT(trained_texts(own_template(source).render(conversation_of({assistant("<think>well")}))),
+              ElementsAre("<think>\nwell<|im_end|>"));
+  EXPECT_THAT(trained_texts(own_template(source).render(conversation_of({assistant("So: <think>well")}))),
               ElementsAre("well<|im_end|>"));
   EXPECT_THAT(trained_texts(own_template(source).render(conversation_of({assistant("\nwell")}))),
               ElementsAre("well<|im_end|>"))
@@ -161,6 +163,12 @@ TEST(OwnTemplate, GenerationBlocksAreWhatIsTrained) {
               ElementsAre("(a)<|im_end|>", "(b)<|im_end|>"));
   EXPECT_THAT(trained("-{% generation %}{{ m.content }}{% endgeneration %}<|im_end|>"),
               ElementsAre("a<|im_end|>", "b<|im_end|>"));
+  EXPECT_THAT(trained("{{ m.content }}<|im_end|>{% if false %}{% generation %}{% endgeneration %}{% endif %}"),
+              testing::IsEmpty());
+  const ChatTemplate two = own_template(
+      "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% generation %}"
+      "{{ m.content[:0] }}<|im_end|>{% endgeneration %}{% endfor %}");
+  EXPECT_THAT(trained_texts(two.render(conversation_of({assistant("")}))), ElementsAre("<|im_end|>"));
 }
 
 TEST(OwnTemplate, MessagesWithTrainFalseAreNotTrained) {
