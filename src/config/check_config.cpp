@@ -182,7 +182,7 @@ void check_pruning(Rules& rules, const LoadedConfig& loaded) {
     for (const auto& [key, origin] : loaded.origins) {
       const bool given = origin != "default" && key.starts_with(section);
       rules.require(
-          !given, {key.c_str()},
+          !given, {key.c_str(), method.c_str()},
           fmt::format("has no effect without a method ---> add {}: qtuning, or none to prune nothing", method));
     }
   }

@@ -114,6 +114,9 @@ class Loader {
     if (entry.kind == Kind::kNull) return;  // an empty section is one that is not there
     // The HF Trainer takes a section as one text of JSON too.
     if (entry.kind != Kind::kText || !entry.values[0].starts_with("{")) {
+      for (const ConfigKey& key : keys_) {
+        if (key.name.starts_with(entry.key + ".")) faulty_keys_.insert(key.name);
+      }
       return fail(fmt::format("{}: {}: expected a section with keys of its own, found {}", entry.place, entry.key,
                               shown_value(entry)));
     }
@@ -177,6 +180,8 @@ class Loader {
     for (const ConfigKey& key : keys_) {
       if (near.empty() && ("." + key.name).ends_with(last_word)) near = key.name;
     }
+    // Most likely that key is meant: what it lacks is no news.
+    if (find_key(near) != nullptr) faulty_keys_.insert(near);
     fail(fmt::format("{}: {}: unknown key{}", entry.place, shown_key(entry.key),
                      near.empty() ? " ---> `qtune config` lists the keys" : fmt::format("; did you mean {}?", near)));
   }

@@ -58,6 +58,28 @@ std::optional<int64_t> parse_whole_number(std::string_view text) {
   return static_cast<int64_t>(*value);
 }
 
+size_t first_byte_not_utf8(std::string_view text) {
+  for (size_t at = 0; at < text.size();) {
+    const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0; };
+    const unsigned first = byte(at), second = byte(at + 1);
+    const size_t length = first < 0x80   ? 1
+                          : first < 0xc2 ? 0
+                          : first < 0xe0 ? 2
+                          : first < 0xf0 ? 3
+                          : first < 0xf5 ? 4
+                                         : 0;
+    // Overlong forms, halves of surrogate pairs and values above U+10FFFF.
+    const bool odd = (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
+                     (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f);
+    if (length == 0 || odd) return at;
+    for (size_t i = 1; i < length; ++i) {
+      if ((byte(at + i) & 0xc0) != 0x80) return at;
+    }
+    at += length;
+  }
+  return std::string_view::npos;
+}
+
 std::optional<bool> parse_truth(std::string_view text) {
   const std::string lower = lower_case(text);
   // YAML knows true, True and TRUE, but no tRuE.

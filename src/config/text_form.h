@@ -17,6 +17,9 @@ std::optional<int64_t> parse_whole_number(std::string_view text);
 /// "0.1", "1e-4", "+3"; only finite numbers.
 std::optional<double> parse_number(std::string_view text);
 
+/// Where the first byte that is no UTF-8 lies; npos where all are.
+size_t first_byte_not_utf8(std::string_view text);
+
 /// true/false, yes/no, on/off in YAML's three spellings (true, True, TRUE).
 std::optional<bool> parse_truth(std::string_view text);
 

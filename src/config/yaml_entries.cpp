@@ -8,8 +8,11 @@
 #include <yaml-cpp/null.h>
 #include <yaml-cpp/parser.h>
 
+#include <algorithm>
 #include <map>
 #include <sstream>
+
+#include "text_form.h"
 
 namespace qtune {
 namespace {
@@ -168,6 +171,14 @@ ParsedEntries parse_yaml_entries(const std::string& text, const std::string& nam
     return {{},
             {fmt::format("{}: expected a configuration of at most {} bytes, found {} ---> is this another file?", name,
                          kMaxFileBytes, text.size())}};
+  }
+  const bool utf16 = text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff");  // yaml-cpp reads it
+  if (const size_t bad = first_byte_not_utf8(text); !utf16 && bad != std::string::npos) {
+    const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(bad), '\n');
+    flattener.fault(static_cast<int>(line),
+                    fmt::format("expected text in UTF-8, found byte 0x{:02x} ---> save the file as UTF-8",
+                                static_cast<unsigned char>(text[bad])));
+    return std::move(flattener.result);
   }
   parse_document(text, "", flattener);
   return std::move(flattener.result);

@@ -107,6 +107,29 @@ TEST(Notes, NameOptionsWithoutEffect) {
   EXPECT_THAT(load_more("").notes, IsEmpty());
 }
 
+TEST(Notes, NameWhatAUserWouldWantToKnow) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"eval_dataset: data.jsonl\neval_strategy: epoch\n",
+       "c.yaml:5: eval_dataset: 'data.jsonl' is in dataset too: the loss on it is not a held-out loss"},
+      {"save_only_model: true\nresume_from_checkpoint: true\n",
+       "c.yaml:5: save_only_model: true: this run's own checkpoints can't be resumed from"},
+      {"overwrite_output_dir: true\nresume_from_checkpoint: true\n",
+       "c.yaml:5: overwrite_output_dir: no effect: resume_from_checkpoint is true"},
+      {"save_strategy: no\nsave_total_limit: 3\n", "c.yaml:6: save_total_limit: no effect: save_strategy is no"},
+      {"mix_strategy: interleave_over\n", "c.yaml:5: mix_strategy: no effect: there is one dataset"},
+      {"template: llama3\nenable_thinking: false\n",
+       "c.yaml:6: enable_thinking: no effect: template llama3 has no thoughts"},
+      {"pruning: {sample: {method: random}, token: {method: random, lambda: 0.1}}\n",
+       "c.yaml:5: pruning.token.lambda: no effect: pruning.token.method is random"},
+      {"learning_rate: 0\n", "c.yaml:5: learning_rate: 0: nothing will be learnt"},
+      {"report_to: [tensorboard]\n",
+       "c.yaml:5: report_to: no effect: 'tensorboard' is not written to; metrics.jsonl has every step"},
+  };
+  for (const auto& [yaml, note] : cases) EXPECT_THAT(load_more(yaml).notes, ElementsAre(HasSubstr(note)));
+  EXPECT_THAT(load_text("model_name_or_path: m\nfinetuning_type: full\ndataset: a,b,a\noutput_dir: o\n").notes,
+              ElementsAre(HasSubstr("c.yaml:3: dataset: 'a' is listed twice: its samples are taken twice")));
+}
+
 TEST(ForeignKeyTable, HasEachNameOnceAndNoneOfQtunesOwn) {
   TrainConfig defaults;
   std::vector<std::string> own, foreign;

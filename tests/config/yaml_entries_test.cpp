@@ -78,6 +78,31 @@ TEST(Yaml, BytesThatAreNoTextAreAFault) {
   EXPECT_NE(faults_of(bytes), "");
 }
 
+TEST(Yaml, TextThatIsNotUtf8IsAFaultOfItsLine) {
+  const std::string latin1 = "run_name: caf\xe9\n";
+  EXPECT_EQ(faults_of_more(latin1), "c.yaml:5: expected text in UTF-8, found byte 0xe9 ---> save the file as UTF-8");
+  for (const char* bad : {"\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8", "\xe2\x82", "\x80"}) {
+    EXPECT_THAT(faults_of_more(std::string("run_name: ") + bad + "\n"), HasSubstr("c.yaml:5: expected text in UTF-8"));
+  }
+  EXPECT_EQ(faults_of_more("run_name: caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80\n"), "");
+}
+
+TEST(Yaml, ByteOrderMarksAndWindowsLineEndsAreRead) {
+  EXPECT_EQ(faults_of(std::string("\xef\xbb\xbf") + kRequiredKeys), "");
+  std::string windows, utf16 = "\xff\xfe";
+  for (const char c : std::string(kRequiredKeys)) {
+    if (c == '\n') windows += '\r';
+    windows += c;
+    utf16 += {c, '\0'};
+  }
+  EXPECT_EQ(load_text(windows).config.output_dir, "out");
+  EXPECT_EQ(load_text(utf16).config.output_dir, "out");
+}
+
+TEST(Yaml, ATabThatIndentsIsAFaultOfItsLine) {
+  EXPECT_THAT(faults_of_more("ops:\n\treference: true\n"), StartsWith("c.yaml:6: not valid YAML: "));
+}
+
 TEST(Yaml, LongValuesAndControlCharactersStayOneShortLine) {
   const std::string faults = faults_of_more("bf16: \"\\n\\x1b" + std::string(5000, 'y') + "\"\n");
   EXPECT_LT(faults.size(), 200u);
