@@ -58,7 +58,7 @@ class JinjaParser {
   JinjaExprPointer single_target(bool with_namespace);
   JinjaBody function_body(std::string_view end);
 
-  // expressions (parser_expression.cpp)
+  // expressions (parser_expression.cpp, parser_call.cpp)
   JinjaExprPointer make_expr(JinjaExprKind kind, int line);
   /// Every expression with parts passes through here: bounds the tree's depth.
   JinjaExprPointer finish(JinjaExprPointer expr);
