@@ -191,16 +191,15 @@ void check_pruning(Rules& rules, const LoadedConfig& loaded) {
 void check_not_yet(Rules& rules, const LoadedConfig& loaded) {
   TrainConfig config = loaded.config;
   for (const ConfigKey& key : config_keys(config)) {
-    for (const NotYetRule& rule : not_yet_available()) {
-      if (rule.key != key.name) continue;
-      const std::string value = format_value(key.field);
-      const bool available = std::find(rule.available.begin(), rule.available.end(), value) != rule.available.end();
-      const bool is_default = loaded.origins.at(key.name) == "default";
-      rules.require(
-          available, {key.name.c_str()},
-          fmt::format("expected {}, found {}{}: not available in this version{}", fmt::join(rule.available, ", "),
-                      value, is_default ? " (the default)" : "", rule.instead.empty() ? "" : " ---> " + rule.instead));
-    }
+    const NotYetRule* rule = find_not_yet(key.name);
+    if (rule == nullptr) continue;
+    const std::string value = format_value(key.field);
+    const bool available = std::find(rule->available.begin(), rule->available.end(), value) != rule->available.end();
+    const bool is_default = loaded.origins.at(key.name) == "default";
+    rules.require(
+        available, {key.name.c_str()},
+        fmt::format("expected {}, found {}{}: not available in this version{}", fmt::join(rule->available, ", "), value,
+                    is_default ? " (the default)" : "", rule->instead.empty() ? "" : " ---> " + rule->instead));
   }
 }
 
@@ -225,6 +224,12 @@ const std::vector<NotYetRule>& not_yet_available() {
       {"zero_stage", {"0"}, ""},
   };
   return rules;
+}
+
+const NotYetRule* find_not_yet(const std::string& key) {
+  const std::vector<NotYetRule>& rules = not_yet_available();
+  const auto rule = std::find_if(rules.begin(), rules.end(), [&](const NotYetRule& r) { return r.key == key; });
+  return rule == rules.end() ? nullptr : &*rule;
 }
 
 std::vector<std::string> check_config(const CheckedConfig& checked) {

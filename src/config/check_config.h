@@ -32,4 +32,7 @@ struct NotYetRule {
 /// Delete a line, or add a value to it, when the feature is there.
 const std::vector<NotYetRule>& not_yet_available();
 
+/// The rule for a key; nullptr where this version has all of it.
+const NotYetRule* find_not_yet(const std::string& key);
+
 }  // namespace qtune

@@ -1,8 +1,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
-
 #include "check_config.h"
 #include "foreign_keys.h"
 #include "qtune/config/print_config.h"
@@ -56,9 +54,7 @@ std::string in_table(const std::string& text) {
 std::string values_cell(const ConfigKey& key) {
   std::string cell =
       key.allowed.choices.empty() ? describe(key.allowed) : fmt::format("`{}`", fmt::join(key.allowed.choices, "`, `"));
-  const std::vector<NotYetRule>& rules = not_yet_available();
-  const auto rule = std::find_if(rules.begin(), rules.end(), [&](const NotYetRule& r) { return r.key == key.name; });
-  if (rule != rules.end()) {
+  if (const NotYetRule* rule = find_not_yet(key.name)) {
     if (!cell.empty()) cell += "; ";
     cell += fmt::format("**this version: only `{}`**", fmt::join(rule->available, "`, `"));
   }

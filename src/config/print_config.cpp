@@ -4,6 +4,8 @@
 
 #include <functional>
 
+#include "check_config.h"
+
 namespace qtune {
 namespace {
 
@@ -59,8 +61,11 @@ std::string config_key_list() {
     if (key.group != group) text += fmt::format("{}{}\n", group.empty() ? "" : "\n", key.group);
     group = key.group;
     const std::string limits = describe(key.allowed);
-    text += fmt::format("  {}: {}{}{}\n      {}\n", key.name, format_value(key.field), "  # " + type_name(key.field),
-                        limits.empty() ? "" : ", " + limits, key.meaning);
+    const NotYetRule* rule = find_not_yet(key.name);
+    text += fmt::format("  {}: {}  # {}{}{}\n      {}\n", key.name, format_value(key.field), type_name(key.field),
+                        limits.empty() ? "" : ", " + limits,
+                        rule == nullptr ? "" : fmt::format("; this version: only {}", fmt::join(rule->available, ", ")),
+                        key.meaning);
   }
   return text;
 }
