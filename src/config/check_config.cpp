@@ -68,7 +68,7 @@ void check_folders(Rules& rules, const TrainConfig& c) {
 void check_mixing(Rules& rules, const TrainConfig& c) {
   if (c.interleave_probs.empty()) return;
   rules.require(c.mix_strategy != "concat", {"interleave_probs", "mix_strategy"},
-                "needs mix_strategy: interleave_under or interleave_over");
+                "needs mix_strategy: interleave_under, interleave_over or interleave_once");
   rules.require(
       c.interleave_probs.size() == c.dataset.size(), {"interleave_probs", "dataset"},
       fmt::format("expected one share for each of {} datasets, found {}", c.dataset.size(), c.interleave_probs.size()));
@@ -209,7 +209,6 @@ const std::vector<NotYetRule>& not_yet_available() {
   static const std::vector<NotYetRule> rules = {
       {"adapter_name_or_path", {"null"}, "merge the adapter into the model first"},
       {"finetuning_type", {"full"}, "set finetuning_type: full"},
-      {"mix_strategy", {"concat", "interleave_under", "interleave_over"}, ""},
       {"lr_scheduler_type",
        {"linear", "cosine", "constant", "constant_with_warmup", "cosine_with_restarts", "polynomial", "inverse_sqrt",
         "cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_stable_decay"},

@@ -76,6 +76,7 @@ TEST(MixStrategy, InterleavedDatasetsTakeTurns) {
   EXPECT_THAT(samples_of("concat"), ContainsRegex("samples +9\n"));
   EXPECT_THAT(samples_of("interleave_under"), ContainsRegex("samples +6\n"));
   EXPECT_THAT(samples_of("interleave_over"), ContainsRegex("samples +12\n"));
+  EXPECT_THAT(samples_of("interleave_once"), ContainsRegex("samples +9\n"));
 }
 
 }  // namespace
