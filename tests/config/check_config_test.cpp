@@ -40,7 +40,7 @@ TEST(CheckConfig, RulesOverSeveralKeys) {
       {"mask_history: true\ntrain_on_prompt: true\n",
        "c.yaml:5: mask_history: can't be true together with train_on_prompt ---> set one of them"},
       {"interleave_probs: 0.5,0.5\n",
-       "c.yaml:5: interleave_probs: needs mix_strategy: interleave_under or interleave_over\n"
+       "c.yaml:5: interleave_probs: needs mix_strategy: interleave_under, interleave_over or interleave_once\n"
        "c.yaml:5: interleave_probs: expected one share for each of 1 datasets, found 2"},
   };
   for (const FaultCase& c : cases) EXPECT_EQ(faults_of_more(c.yaml), c.fault) << c.yaml;

@@ -132,7 +132,7 @@ TEST(MutatedConfig, Contradictions) {
        "c.yaml:11: output_dir: expected a folder of the run's own, found that of model_name_or_path ---> give another "
        "path"},
       {"interleave_under", "concat",
-       "c.yaml:7: interleave_probs: needs mix_strategy: interleave_under or interleave_over"},
+       "c.yaml:7: interleave_probs: needs mix_strategy: interleave_under, interleave_over or interleave_once"},
       {"0.5,0.5", "0.5,0.6", "c.yaml:7: interleave_probs: expected shares whose sum is 1, found a sum of 1.1"},
       {"0.5,0.5", "[0.2, 0.3, 0.5]", "c.yaml:7: interleave_probs: expected one share for each of 2 datasets, found 3"},
       {"eval_dataset: c.jsonl\neval_strategy: steps", "# none\n#",
