@@ -3,8 +3,31 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace qtune {
+
+enum class SampleForm { kText, kJsonLines };
+
+enum class ColourUse {
+  kAuto,    // on a terminal, unless NO_COLOR is set
+  kAlways,  // and the columns of a terminal, wherever the output goes
+  kNever
+};
+
+struct InspectDataOptions {
+  std::string config;
+  std::vector<std::string> overrides;     // key=value, in place of the file's
+  std::vector<std::string> sample_names;  // shown in place of the first ones: an id, or file:line
+  int64_t num_shown = -1;                 // -1: 3, or all as JSON lines
+  SampleForm form = SampleForm::kText;
+  ColourUse colour = ColourUse::kAuto;
+  bool full = false;    // long samples are not cut
+  bool tokens = false;  // each token with its id
+};
+
+/// Samples of a config as the model sees them, beside their records; statistics; warnings.
+int inspect_data(const InspectDataOptions& options);
 
 /// Facts of a model folder, and what training it would take.
 int inspect_model(const std::string& folder);

@@ -71,6 +71,8 @@ SampleCounts& SampleCounts::operator+=(const SampleCounts& other) {
   num_too_long += other.num_too_long;
   num_untrained += other.num_untrained;
   if (first_untrained.empty()) first_untrained = other.first_untrained;
+  num_special_in_text += other.num_special_in_text;
+  if (first_special_in_text.empty()) first_special_in_text = other.first_special_in_text;
   return *this;
 }
 
@@ -105,7 +107,9 @@ void SampleStore::read() {
              .num_truncated = info.at("num_truncated"),
              .num_too_long = info.at("num_too_long"),
              .num_untrained = info.at("num_untrained"),
-             .first_untrained = info.at("first_untrained")};
+             .first_untrained = info.at("first_untrained"),
+             .num_special_in_text = info.value("num_special_in_text", int64_t{0}),
+             .first_special_in_text = info.value("first_special_in_text", "")};
 }
 
 TokenizedSample SampleStore::at(int64_t index) const {
@@ -183,7 +187,9 @@ std::shared_ptr<const SampleStore> SampleStoreWriter::finish(const SampleCounts&
                                {"num_truncated", counts.num_truncated},
                                {"num_too_long", counts.num_too_long},
                                {"num_untrained", counts.num_untrained},
-                               {"first_untrained", counts.first_untrained}};
+                               {"first_untrained", counts.first_untrained},
+                               {"num_special_in_text", counts.num_special_in_text},
+                               {"first_special_in_text", counts.first_special_in_text}};
   const std::string ids_and_info = ids_ + info.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   Trailer trailer{.rows_begin = position_, .num_rows = rows_.size()};
   trailer.ids_begin = trailer.rows_begin + rows_.size() * sizeof(SampleStore::Row);

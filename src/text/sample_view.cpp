@@ -4,113 +4,146 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <unordered_map>
+
+#include "unicode.h"
 
 namespace qtune {
 namespace {
 
-/// Length of the well-formed UTF-8 sequence at text[at], 0 when there is none.
-size_t utf8_length(const std::string& text, size_t at) {
-  const auto byte = [&](size_t k) { return static_cast<unsigned char>(text[at + k]); };
-  const unsigned char first = byte(0);
-  const size_t length = first < 0x80   ? 1
-                        : first < 0xC2 ? 0
-                        : first < 0xE0 ? 2
-                        : first < 0xF0 ? 3
-                        : first < 0xF5 ? 4
-                                       : 0;
-  if (length == 0 || at + length > text.size()) return 0;
-  for (size_t k = 1; k < length; ++k) {
-    if ((byte(k) & 0xC0) != 0x80) return 0;
-  }
-  const bool overlong = (first == 0xE0 && byte(1) < 0xA0) || (first == 0xF0 && byte(1) < 0x90);
-  const bool beyond = (first == 0xED && byte(1) > 0x9F) || (first == 0xF4 && byte(1) > 0x8F);
-  return overlong || beyond ? 0 : length;
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
+constexpr size_t kMostTokensOfACharacter = 4;
+
+/// Control characters, and those that change the direction of writing.
+bool steers_terminal(uint32_t c) {
+  return (c < 0x20 && c != '\n' && c != '\t') || (c >= 0x7F && c < 0xA0) || (c >= 0x202A && c <= 0x202E) ||
+         (c >= 0x2066 && c <= 0x2069);
 }
 
-std::string printable(const std::string& text) {
-  std::string out;
-  for (size_t at = 0; at < text.size();) {
-    const size_t length = utf8_length(text, at);
-    const unsigned char c = static_cast<unsigned char>(text[at]);
-    // U+0080 to U+009F are control characters too.
-    const bool control = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7F ||
-                         (length == 2 && c == 0xC2 && static_cast<unsigned char>(text[at + 1]) < 0xA0);
-    if (length == 0) {
-      out += "\xEF\xBF\xBD";
-    } else if (control) {
-      for (size_t k = 0; k < length; ++k) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[at + k]));
-    } else {
-      out.append(text, at, length);
+/// The spans of a stretch of a sample's tokens.
+class SpanMaker {
+ public:
+  SpanMaker(const TokenizedSample& sample, const SampleViewOptions& options, std::vector<TextSpan>& spans)
+      : sample_(sample), options_(options), spans_(spans) {}
+
+  void add_tokens(size_t begin, size_t end) {
+    const bool borders = options_.borders == TokenBorders::kShown && options_.decode;
+    for (size_t start = begin; start < end;) {
+      const size_t stop = borders ? end_of_token(start, end) : end_of_run(start, end);
+      TextSpan span = look_of(start);
+      span.text = terminal_safe(text_of(start, stop));
+      borders ? add_with_ids(std::move(span), start, stop) : spans_.push_back(std::move(span));
+      start = stop;
     }
-    at += std::max<size_t>(1, length);
   }
-  return out;
-}
 
-/// The smallest of 1, 2, 5, 10, 20, 50, ... that covers `span` in `rows` steps.
-int64_t round_width(int64_t span, int rows) {
-  int64_t width = 1;
-  for (int k = 0; width * rows < span; ++k) width = k % 3 == 1 ? width / 2 * 5 : width * 2;
-  return width;
+ private:
+  TextSpan look_of(size_t k) const {
+    return {.text = "", .trained = sample_.trained[k] != 0, .special = options_.special.contains(sample_.input_ids[k])};
+  }
+
+  std::span<const int32_t> ids(size_t start, size_t stop) const {
+    return std::span(sample_.input_ids).subspan(start, stop - start);
+  }
+
+  size_t end_of_run(size_t start, size_t end) const {
+    const TextSpan look = look_of(start);
+    size_t stop = start + 1;
+    for (; stop < end; ++stop) {
+      const TextSpan next = look_of(stop);
+      if (next.trained != look.trained || next.special != look.special) break;
+    }
+    return stop;
+  }
+
+  /// A character that several tokens share is shown once.
+  size_t end_of_token(size_t start, size_t end) const {
+    const size_t most = std::min(end, start + kMostTokensOfACharacter);
+    for (size_t stop = start + 1; stop <= most && sample_.trained[stop - 1] == sample_.trained[start]; ++stop) {
+      if (terminal_safe(options_.decode(ids(start, stop))).find(kReplacement) == std::string::npos) return stop;
+    }
+    return start + 1;
+  }
+
+  /// Decoders that take a space away from the start of a text must not do so inside of one.
+  std::string text_of(size_t start, size_t stop) const {
+    if (!options_.decode) return ids_as_text(ids(start, stop));
+    if (start == 0) return options_.decode(ids(start, stop));
+    const std::string before = options_.decode(ids(start - 1, start)), both = options_.decode(ids(start - 1, stop));
+    return both.starts_with(before) ? both.substr(before.size()) : options_.decode(ids(start, stop));
+  }
+
+  /// A token's line ends would put its id on the next line: they are shown, and follow behind the id.
+  void add_with_ids(TextSpan span, size_t start, size_t stop) {
+    const bool ends_line = span.text.find('\n') != std::string::npos;
+    for (size_t at = 0; (at = span.text.find('\n', at)) != std::string::npos;) span.text.replace(at, 1, "⏎");
+    TextSpan note{.text = fmt::format("‹{}›{}", ids_as_text(ids(start, stop)), ends_line ? "\n" : ""),
+                  .trained = span.trained,
+                  .note = true};
+    spans_.push_back(std::move(span));
+    spans_.push_back(std::move(note));
+  }
+
+  const TokenizedSample& sample_;
+  const SampleViewOptions& options_;
+  std::vector<TextSpan>& spans_;
+};
+
+/// Bytes of the first `count` characters.
+size_t bytes_of(std::string_view text, size_t count) {
+  size_t at = 0;
+  for (; count > 0 && at < text.size(); --count) at += code_point_at(text.data() + at).length;
+  return at;
 }
 
 }  // namespace
 
 std::string ids_as_text(std::span<const int32_t> ids) { return fmt::format("{}", fmt::join(ids, " ")); }
 
-std::string marked_text(const TokenizedSample& sample, const DecodeIds& decode, MarkStyle style) {
-  const char* open = style == MarkStyle::kColour ? "\x1b[32m" : "\xE2\x9F\xA6";
-  const char* close = style == MarkStyle::kColour ? "\x1b[0m" : "\xE2\x9F\xA7";
-  std::string text;
-  const std::span<const int32_t> ids(sample.input_ids);
-  for (size_t start = 0; start < ids.size();) {
-    size_t end = start + 1;
-    while (end < ids.size() && sample.trained[end] == sample.trained[start]) ++end;
-    const std::string run = printable(decode(ids.subspan(start, end - start)));
-    text += sample.trained[start] ? open + run + close : run;
-    start = end;
-  }
-  return text;
-}
-
-std::string length_histogram(const std::vector<int64_t>& lengths, int max_rows) {
-  if (lengths.empty()) return "";
-  const auto [least, most] = std::minmax_element(lengths.begin(), lengths.end());
-  // One row is kept in reserve: the first range starts at a multiple of the width, below the shortest sample.
-  const int64_t width = round_width(*most - *least + 1, std::max(1, max_rows - 1));
-  const int64_t first = *least / width;
-  std::vector<int64_t> counts(static_cast<size_t>(*most / width - first + 1));
-  for (const int64_t length : lengths) ++counts[static_cast<size_t>(length / width - first)];
-  const int64_t highest = *std::max_element(counts.begin(), counts.end());
-  const size_t digits = std::to_string(*most / width * width + width - 1).size();
-  std::string text;
-  for (size_t k = 0; k < counts.size(); ++k) {
-    const int64_t start = (first + static_cast<int64_t>(k)) * width;
-    const int64_t bar = counts[k] == 0 ? 0 : std::max<int64_t>(1, counts[k] * 40 / highest);
-    const std::string range = width == 1 ? fmt::format("{:>{}}", start, digits)
-                                         : fmt::format("{:>{}} to {:>{}}", start, digits, start + width - 1, digits);
-    text += fmt::format("  {}  {:>7}  {}\n", range, counts[k], std::string(static_cast<size_t>(bar), '#'));
-  }
-  return text;
-}
-
-int64_t count_duplicates(const SampleSet& samples) {
-  std::unordered_multimap<uint64_t, size_t> seen;
-  int64_t num_duplicates = 0;
-  for (size_t i = 0; i < samples.size(); ++i) {
-    const auto [begin, end] = seen.equal_range(samples.hash(i));
-    const bool duplicate = begin != end && std::any_of(begin, end, [&, sample = samples[i]](const auto& entry) {
-                             const TokenizedSample other = samples[entry.second];
-                             return other.input_ids == sample.input_ids && other.trained == sample.trained;
-                           });
-    if (duplicate) {
-      ++num_duplicates;
+std::string terminal_safe(std::string_view text) {
+  const std::string valid = to_valid_utf8(text);
+  std::string out;
+  out.reserve(valid.size());
+  for (size_t at = 0; at < valid.size();) {
+    const auto [value, length] = code_point_at(valid.data() + at);
+    if (steers_terminal(value)) {
+      for (size_t k = 0; k < length; ++k) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(valid[at + k]));
     } else {
-      seen.emplace(samples.hash(i), i);
+      out.append(valid, at, length);
     }
+    at += length;
   }
-  return num_duplicates;
+  return out;
+}
+
+std::vector<TextSpan> sample_spans(const TokenizedSample& sample, const SampleViewOptions& options) {
+  const size_t num_tokens = sample.input_ids.size();
+  std::vector<TextSpan> spans;
+  SpanMaker maker(sample, options, spans);
+  if (options.max_tokens == 0 || num_tokens <= options.max_tokens) {
+    maker.add_tokens(0, num_tokens);
+    return spans;
+  }
+  const size_t head = options.max_tokens - options.max_tokens / 2, tail = num_tokens - options.max_tokens / 2;
+  const auto trained = sample.trained.begin();
+  const auto num_trained = std::count_if(trained + static_cast<std::ptrdiff_t>(head),
+                                         trained + static_cast<std::ptrdiff_t>(tail), [](uint8_t t) { return t != 0; });
+  maker.add_tokens(0, head);
+  spans.push_back({.text = fmt::format("\n[... {} tokens, {} of them trained: --full ...]\n", tail - head, num_trained),
+                   .note = true});
+  maker.add_tokens(tail, num_tokens);
+  return spans;
+}
+
+std::vector<TextSpan> record_spans(std::string_view record, size_t max_characters) {
+  const std::string safe = terminal_safe(record);
+  const auto starts_character = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; };
+  const auto num_characters = static_cast<size_t>(std::count_if(safe.begin(), safe.end(), starts_character));
+  if (max_characters == 0 || num_characters <= max_characters) return {{.text = safe}};
+  const size_t num_tail = max_characters / 2, num_head = max_characters - num_tail;
+  const size_t head = bytes_of(safe, num_head), tail = bytes_of(safe, num_characters - num_tail);
+  return {{.text = safe.substr(0, head)},
+          {.text = fmt::format("\n[... {} characters: --full ...]\n", num_characters - max_characters), .note = true},
+          {.text = safe.substr(tail)}};
 }
 
 std::string sample_json_line(const TokenizedSample& sample, const DecodeIds& decode) {

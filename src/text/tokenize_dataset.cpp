@@ -11,6 +11,7 @@
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
 #include "qtune/data/record_reader.h"
+#include "qtune/text/special_ids.h"
 #include "tokenizing_progress.h"
 
 namespace qtune {
@@ -25,6 +26,7 @@ struct Outcome {
   TokenizeResult result;
   std::exception_ptr error;
   bool skippable = false;  // the error is one of the record's content
+  bool special_in_text = false;
 };
 
 size_t size_in_memory(const Record& record) {
@@ -35,6 +37,22 @@ size_t size_in_memory(const Record& record) {
     bytes += std::get<PreTokenized>(record).input_ids.size() * 2 * sizeof(int32_t);
   }
   return bytes;
+}
+
+/// What finds the special tokens that a message may hold as text.
+AddedTokenFinder special_token_finder(const std::filesystem::path& model_folder, const Tokenizer& tokenizer) {
+  std::vector<AddedToken> tokens;
+  for (const auto& [id, text] : read_special_ids(model_folder, &tokenizer).texts)
+    tokens.push_back({.id = id, .content = text});
+  return AddedTokenFinder(std::move(tokens));
+}
+
+bool has_special_in_text(const Record& record, const AddedTokenFinder& special_tokens) {
+  const auto* conversation = std::get_if<Conversation>(&record);
+  if (conversation == nullptr || special_tokens.empty()) return false;
+  std::vector<TextPart> parts;
+  for (const Message& message : conversation->messages) special_tokens.split(message.content, parts);
+  return std::any_of(parts.begin(), parts.end(), [](const TextPart& part) { return part.id >= 0; });
 }
 
 std::vector<Record> read_some(RecordReader& reader) {
@@ -137,6 +155,7 @@ class DatasetTokenizer {
     auto tokenizer = Tokenizer::load_tokenizer(options_.model_folder);
     if (options_.vocab_size > 0) check_fits_model(*tokenizer, options_.vocab_size, options_.model_folder);
     tools_.chat_template = make_chat_template(options_.template_name, options_.model_folder);
+    tools_.special_tokens = special_token_finder(options_.model_folder, *tokenizer);
     tools_.tokenizer = std::move(tokenizer);
   }
 
@@ -181,6 +200,7 @@ class DatasetTokenizer {
       outcome.skippable = true;
       outcome.result = tokenize_sample(record, tools_.tokenizer.get(), chat_template, options);
       check_ids(outcome.result.sample);
+      outcome.special_in_text = has_special_in_text(record, tools_.special_tokens);
       outcome.skippable = false;
       if (outcome.result.status == SampleStatus::kTooLong && options_.tokenize.excess == ExcessLength::kRaise) {
         tokenize_sample(record, tools_.tokenizer.get(), chat_template, options_.tokenize);
@@ -213,6 +233,8 @@ class DatasetTokenizer {
     }
     ++counts_.num_records;
     const TokenizeResult& result = outcome.result;
+    if (outcome.special_in_text && ++counts_.num_special_in_text == 1)
+      counts_.first_special_in_text = result.sample.id.place();
     if (result.truncated) ++counts_.num_truncated;
     if (result.status == SampleStatus::kTooLong) {
       ++counts_.num_too_long;

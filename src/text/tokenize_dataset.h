@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "added_tokens.h"
 #include "qtune/text/load_samples.h"
 
 namespace qtune {
@@ -14,6 +15,7 @@ namespace qtune {
 struct TextTools {
   std::shared_ptr<const Tokenizer> tokenizer;
   std::optional<ChatTemplate> chat_template;
+  AddedTokenFinder special_tokens;  // finds them in a text
 };
 
 /// Reads and tokenizes `spec` into a store at `target` ("": in memory), which will say that it was made from `key`.

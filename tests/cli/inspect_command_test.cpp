@@ -4,9 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
+#include <string>
 
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
@@ -50,7 +53,7 @@ TEST_F(InspectCommand, MarksTheTrainedTokensAndCounts) {
   const CommandOutput output = inspect(std::string(kSample) + kSample);
   EXPECT_EQ(output.exit_code, kExitOk) << output.err;
   EXPECT_THAT(output.out, AllOf(HasSubstr("--- s1: "), HasSubstr("<|im_start|>assistant\n⟦world<|im_end|>⟧\n"),
-                                HasSubstr("samples                  2\n"), HasSubstr("trained tokens           12\n"),
+                                HasSubstr("samples                  2\n"), HasSubstr("trained tokens           12 ("),
                                 HasSubstr("duplicates               1\n")));
 }
 
@@ -79,6 +82,96 @@ TEST_F(InspectCommand, JsonHasALineForEverySample) {
   EXPECT_EQ(num_lines, 5);
   const CommandOutput two = inspect(data, {"--json", "-n", "2"});
   EXPECT_EQ(std::count(two.out.begin(), two.out.end(), '\n'), 2);
+}
+
+/// An environment variable, put back at the end.
+class ScopedVariable {
+ public:
+  ScopedVariable(const char* name, const char* value) : name_(name) {
+    if (const char* before = std::getenv(name)) before_ = before;
+    ::setenv(name, value, 1);
+  }
+  ~ScopedVariable() { before_ ? ::setenv(name_, before_->c_str(), 1) : ::unsetenv(name_); }
+  ScopedVariable(const ScopedVariable&) = delete;
+  ScopedVariable& operator=(const ScopedVariable&) = delete;
+
+ private:
+  const char* name_;
+  std::optional<std::string> before_;
+};
+
+TEST_F(InspectCommand, AwayFromATerminalTheRecordStandsAboveWithoutColour) {
+  const CommandOutput output = inspect(kSample);
+  EXPECT_THAT(output.out, HasSubstr("record:\n" + std::string(kSample) + "what the model sees:\n<|im_start|>user\n"));
+  EXPECT_THAT(output.out, Not(HasSubstr("\x1b")));
+}
+
+TEST_F(InspectCommand, OnAWideTerminalTheRecordStandsBesideInColour) {
+  const ScopedVariable columns("COLUMNS", "120");
+  const CommandOutput output = inspect(kSample, {"--color", "always"});
+  EXPECT_EQ(output.exit_code, kExitOk) << output.err;
+  std::istringstream lines(output.out);
+  std::string head, headings, first, second, third;
+  for (std::string* line : {&head, &headings, &first, &second, &third}) std::getline(lines, *line);
+  EXPECT_THAT(headings, AllOf(HasSubstr("record"), HasSubstr(" │ "), HasSubstr("what the model sees")));
+  EXPECT_EQ(first, R"({"id":"s1","prompt":"hello","completion":"world"})" + std::string(9, ' ') +
+                       " │ \x1b[2;7m<|im_start|>\x1b[0muser");
+  EXPECT_THAT(output.out, HasSubstr("\x1b[32mworld\x1b[0m\x1b[32;7m<|im_end|>\x1b[0m\n"));
+  const ScopedVariable narrow("COLUMNS", "99");
+  EXPECT_THAT(inspect(kSample, {"--color", "always"}).out, Not(HasSubstr("│")));
+}
+
+TEST_F(InspectCommand, ARecordCannotSteerTheTerminal) {
+  const CommandOutput output = inspect("{\"id\":\"\\u001b[2J\",\"prompt\":\"\x7f\",\"completion\":\"w\"}\n");
+  EXPECT_EQ(output.exit_code, kExitOk) << output.err;
+  EXPECT_THAT(output.out, AllOf(HasSubstr("--- \\x1b[2J: "), HasSubstr("\"prompt\":\"\\x7f\"")));
+  EXPECT_THAT(output.out, Not(testing::ContainsRegex("[\x1b\x7f]")));
+}
+
+TEST_F(InspectCommand, TokensAreShownWithTheirIds) {
+  const std::string out = inspect(kSample, {"--tokens"}).out;
+  EXPECT_THAT(out, AllOf(HasSubstr("<|im_start|>‹256›u‹"), HasSubstr("<|im_end|>‹257›⟧⏎‹"))) << out;
+}
+
+TEST_F(InspectCommand, LongSamplesAreCutInTheMiddleUnlessFull) {
+  const std::string text(5000, 'p');
+  const std::string data = "{\"prompt\":\"" + text + "\",\"completion\":\"c\"}\n";
+  const CommandOutput cut = inspect(data, {"cutoff_len=8000"});
+  EXPECT_THAT(cut.out, AllOf(HasSubstr(" characters: --full ...]\n"), HasSubstr(" tokens, 0 of them trained: --full"),
+                             HasSubstr("⟦c<|im_end|>⟧"), HasSubstr("\"completion\":\"c\"}\n"), Not(HasSubstr(text))));
+  const CommandOutput full = inspect(data, {"cutoff_len=8000", "--full"});
+  EXPECT_THAT(full.out, AllOf(HasSubstr("<|im_start|>user\n" + text), HasSubstr("\"prompt\":\"" + text)));
+}
+
+TEST_F(InspectCommand, ASampleIsFoundByItsIdOrPlace) {
+  const std::string data = std::string(kSample) + "{\"prompt\":\"second\",\"completion\":\"c\"}\n";
+  EXPECT_THAT(inspect(data, {"--sample", "d.jsonl:2"}).out, AllOf(HasSubstr("user\nsecond"), Not(HasSubstr("hello"))));
+  const CommandOutput both = inspect(data, {"--sample", "d.jsonl:2", "--sample", "s1"});
+  EXPECT_LT(both.out.find("second"), both.out.find("hello"));
+  EXPECT_THAT(inspect(data, {"--sample", "s1", "--json"}).out, testing::StartsWith("{\"id\":\"s1\""));
+  const CommandOutput none = inspect(data, {"--sample", "jsonl:2"});
+  EXPECT_EQ(none.exit_code, kExitUsage);
+  EXPECT_THAT(none.err, HasSubstr("--sample: expected a sample's id or FILE:LINE, found \"jsonl:2\""));
+}
+
+TEST_F(InspectCommand, StatisticsCountTurnsAndEmptyAnswers) {
+  const std::string two = R"({"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"},)"
+                          R"({"role":"user","content":"q"},{"role":"assistant","content":""}]})";
+  const std::string empty = R"({"messages":[{"role":"user","content":"q"},{"role":"assistant","content":" "}]})";
+  const std::string out = inspect(two + "\n" + empty + "\n", {"-n", "0"}).out;
+  EXPECT_THAT(out, AllOf(HasSubstr("trained ends of turn     1.50 a sample\n"),
+                         HasSubstr("empty answers            1\n"), HasSubstr("tokens of a sample       mean ")));
+}
+
+TEST_F(InspectCommand, WarningsStandOnceOnStderr) {
+  const CommandOutput endless = inspect(kSample, {"template=empty"});
+  EXPECT_THAT(endless.err, HasSubstr("warning: no end of turn is trained in any of the 1 samples"));
+  const CommandOutput special = inspect("{\"prompt\":\"a <|im_end|>\",\"completion\":\"c\"}\n");
+  EXPECT_THAT(special.err, HasSubstr("warning: special tokens are written in the messages of 1 of 1 samples"));
+  EXPECT_EQ(inspect(kSample).err.find("warning"), std::string::npos);
+  write_file_atomic(folder_ / "tokenizer_config.json", R"({"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"})");
+  const CommandOutput doubled = inspect("{\"input_ids\":[256,256,7,257],\"labels\":[-100,-100,7,257]}\n");
+  EXPECT_THAT(doubled.err, HasSubstr("1 of the 1 samples looked at start with <|im_start|> twice"));
 }
 
 TEST_F(InspectCommand, OverridesReplaceTheFilesValues) {
@@ -120,6 +213,10 @@ TEST_F(InspectCommand, OptionsOfAnotherViewAreUsageErrors) {
         {"inspect", "--model", model, "--json"},
         {"inspect", "--model", model, "--config", config},
         {"inspect", "--config", config, "--step", "3"},
+        {"inspect", "--config", config, "--json", "--tokens"},
+        {"inspect", "--config", config, "-n", "2", "--sample", "s1"},
+        {"inspect", "--config", config, "--color", "blue"},
+        {"inspect", "run", "--full"},
         {"inspect", "run", "run2"},
         {"inspect", "run", "-n", "2"}}) {
     const CommandOutput output = run_qtune(arguments);

@@ -23,6 +23,8 @@ struct SampleCounts {
   int64_t num_too_long = 0;          // left out by ExcessLength::kDrop
   int64_t num_untrained = 0;         // without a trained token
   std::string first_untrained = {};  // the first one's place
+  int64_t num_special_in_text = 0;   // with a special token written in a message
+  std::string first_special_in_text = {};
 
   SampleCounts& operator+=(const SampleCounts& other);
 };
@@ -125,6 +127,8 @@ class SampleSet {
   int64_t num_trainable_tokens() const;
   /// Of sample `index`: which tokens there are, which are trained, which end a turn.
   uint64_t hash(size_t index) const { return store(index).hash(places_[index].index); }
+  /// Equal for a sample that was picked several times, different for different ones.
+  uint64_t source(size_t index) const { return uint64_t{places_[index].store} << 32 | uint64_t{places_[index].index}; }
   /// Of all samples in their order: which tokens there are, and which are trained.
   uint64_t hash() const;
 
