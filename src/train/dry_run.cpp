@@ -109,7 +109,7 @@ std::string first_batch_text(const TrainConfig& c, const TrainingPlan& plan, Mar
   std::string text = fmt::format("\nfirst micro-batch, {} samples:\n", size);
   for (size_t i = 0; i < size; ++i) {
     const TokenizedSample sample = plan.samples[static_cast<size_t>(indices[i])];
-    text += fmt::format("--- {}: {} tokens, {} trained\n", sample.id.name(), sample.num_tokens(),
+    text += fmt::format("--- {}: {} tokens, {} trained\n", terminal_safe(sample.id.name()), sample.num_tokens(),
                         trainable_positions(sample).size());
     if (i < kSamplesShown) text += marked_text(sample, decode, marks) + "\n";
   }

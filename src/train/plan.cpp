@@ -10,6 +10,7 @@
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
 #include "qtune/base/rng.h"
+#include "qtune/text/sample_checks.h"
 #include "qtune/train/config_options.h"
 
 namespace qtune {
@@ -18,10 +19,14 @@ namespace {
 constexpr uint64_t kHeldOutStream = 0x68656c64;  // "held": apart from other users of the seed
 
 LoadedSamples load_logged(const LoadedConfig& loaded, DatasetUse use, const ModelConfig& model) {
-  LoadedSamples samples = load_samples(sample_options(loaded, use, model));
+  const LoadSamplesOptions options = sample_options(loaded, use, model);
+  LoadedSamples samples = load_samples(options);
   const TrainConfig& c = loaded.config;
   const auto& names = use == DatasetUse::kTraining ? c.dataset : c.eval_dataset;
   spdlog::info("{}: {}", fmt::join(names, ", "), samples.summary());
+  for (const std::string& warning : sample_warnings(samples.samples, sample_check_options(samples, options))) {
+    spdlog::warn("{}", warning);
+  }
   return samples;
 }
 
