@@ -62,11 +62,11 @@ at::Tensor Model::next_token_logits(const std::vector<int32_t>& ids, KeyValueCac
         batched(heads.narrow(1, 0, c.num_heads)), batched(cache.keys[i].narrow(0, first_key, past + n - first_key)),
         batched(cache.values[i].narrow(0, first_key, past + n - first_key)), mask, 0.0, n > 1 && !mask, std::nullopt,
         true);
-    linear(attended.squeeze(0).transpose(0, 1).reshape({n, c.num_heads * c.head_dim}), w.out.compute, projected);
+    s.project(w.out, attended.squeeze(0).transpose(0, 1).reshape({n, c.num_heads * c.head_dim}), projected);
     add_rms_norm(x, projected, x, w.post_norm.compute, c.rms_norm_eps, normed, rstd);
-    linear(normed, w.gate_up.compute, gate_up);
+    s.project(w.gate_up, normed, gate_up);
     swiglu(gate_up, h);
-    linear(h, w.down.compute, out);
+    s.project(w.down, h, out);
     delta = out;
   }
   cache.length += n;

@@ -29,7 +29,7 @@ SavedLayer Model::State::saved_buffers(const std::string& prefix, int64_t n) {
 
 void Model::State::project_qkv(const LayerWeights& w, const at::Tensor& normed_ND, const at::Tensor& positions_N,
                                const SavedLayer& saved) {
-  linear(normed_ND, w.qkv.compute, saved.qkv_NX);
+  project(w.qkv, normed_ND, saved.qkv_NX);
   if (config.qkv_bias) add_bias(w.qkv_bias.compute, saved.qkv_NX);
   if (config.qk_norm) {
     head_rms_norm(saved.qkv_NX, {.query_E = w.query_norm.compute, .key_E = w.key_norm.compute}, config.num_heads,
@@ -46,7 +46,7 @@ void Model::State::project_qkv_backward(const LayerWeights& w, const at::Tensor&
                            {.query_E = w.query_norm.compute, .key_E = w.key_norm.compute}, config.num_heads,
                            config.num_kv_heads, {.query_E = w.query_norm.gradient, .key_E = w.key_norm.gradient});
   }
-  if (config.qkv_bias) bias_gradient(dqkv_NX, w.qkv_bias.gradient);
+  if (w.qkv_bias.gradient.defined()) bias_gradient(dqkv_NX, w.qkv_bias.gradient);
 }
 
 /// saved.x_in holds the residual stream before this layer's predecessor's output `delta` (undefined in the first layer)
@@ -59,13 +59,13 @@ void Model::State::forward_layer(const LayerWeights& w, const PackedTokens& batc
                saved.rstd_in_N);
   project_qkv(w, normed, batch.positions_N, saved);
   attention(saved.qkv_NX, batch.cu_seqlens, attention_shape, saved.attention_NW, saved.logsumexp_HN);
-  linear(saved.attention_NW, w.out.compute, projected);
+  project(w.out, saved.attention_NW, projected);
   add_rms_norm(saved.x_in_ND, projected, saved.x_mid_ND, w.post_norm.compute, config.rms_norm_eps, normed,
                saved.rstd_mid_N);
-  linear(normed, w.gate_up.compute, saved.gate_up_N2F);
+  project(w.gate_up, normed, saved.gate_up_N2F);
   const at::Tensor h = buffer("h", {n, config.intermediate_size});
   swiglu(saved.gate_up_N2F, h);
-  linear(h, w.down.compute, out_ND);
+  project(w.down, h, out_ND);
 }
 
 /// dx_ND: gradient of the residual stream behind the layer on entry, before it on return.
@@ -76,26 +76,26 @@ void Model::State::backward_layer(const LayerWeights& w, const PackedTokens& bat
 
   const at::Tensor h = buffer("h", {n, f}), dh = buffer("dh", {n, f});
   convert_into(dx_ND, dy);
-  linear_input_gradient(dy, w.down.compute, dh);
+  at::Tensor du = project_input_gradient(w.down, dy, dh);
   const at::Tensor& dgate_up = saved.gate_up_N2F;  // in place: nobody reads gate_up again
   swiglu_backward(dh, saved.gate_up_N2F, dgate_up, h);
-  weight_gradient(w.down, dy, h);
+  project_weight_gradient(w.down, dy, h, du);
   rms_norm_again(saved.x_mid_ND, saved.rstd_mid_N, w.post_norm.compute, normed);
-  weight_gradient(w.gate_up, dgate_up, normed);
-  linear_input_gradient(dgate_up, w.gate_up.compute, dnormed);
+  du = project_input_gradient(w.gate_up, dgate_up, dnormed);
+  project_weight_gradient(w.gate_up, dgate_up, normed, du);
   rms_norm_backward(dnormed, saved.x_mid_ND, saved.rstd_mid_N, w.post_norm.compute, dx_ND, w.post_norm.gradient);
 
   const at::Tensor dattention = buffer("dattention", {n, attention_shape.out_width()});
   const at::Tensor dqkv = buffer("dqkv", {n, config.qkv_width()});
   convert_into(dx_ND, dy);
-  weight_gradient(w.out, dy, saved.attention_NW);
-  linear_input_gradient(dy, w.out.compute, dattention);
+  du = project_input_gradient(w.out, dy, dattention);
+  project_weight_gradient(w.out, dy, saved.attention_NW, du);
   attention_backward(dattention, saved.qkv_NX, saved.attention_NW, saved.logsumexp_HN, batch.cu_seqlens,
                      attention_shape, dqkv);
   project_qkv_backward(w, batch.positions_N, saved, dqkv);
   rms_norm_again(saved.x_in_ND, saved.rstd_in_N, w.input_norm.compute, normed);
-  weight_gradient(w.qkv, dqkv, normed);
-  linear_input_gradient(dqkv, w.qkv.compute, dnormed);
+  du = project_input_gradient(w.qkv, dqkv, dnormed);
+  project_weight_gradient(w.qkv, dqkv, normed, du);
   rms_norm_backward(dnormed, saved.x_in_ND, saved.rstd_in_N, w.input_norm.compute, dx_ND, w.input_norm.gradient);
 }
 
@@ -116,11 +116,22 @@ Model Model::load(const std::filesystem::path& folder, const ModelOptions& optio
 
 const ModelConfig& Model::config() const { return state_->config; }
 const ModelOptions& Model::options() const { return state_->options; }
-std::vector<Parameter>& Model::parameters() { return state_->weights.parameters; }
+const std::optional<LoraConfig>& Model::lora() const { return state_->weights.lora; }
+const std::vector<Parameter>& Model::base_parameters() const { return state_->weights.parameters; }
+std::vector<Parameter>& Model::parameters() {
+  return lora() ? state_->weights.lora_parameters : state_->weights.parameters;
+}
 
 void Model::zero_gradients() {
   for (Parameter& p : parameters()) p.gradient.zero_();
 }
+
+void Model::start_step(int64_t step) {
+  state_->step = static_cast<uint64_t>(step);
+  state_->num_passes = 0;
+}
+
+std::optional<DropoutStream> Model::dropout_of(uint64_t module) const { return state_->dropout_of(module); }
 
 void Model::refresh_compute_weights() {
   for (Parameter& p : parameters()) {
@@ -152,50 +163,63 @@ RowScores Model::score(const PackedTokens& batch) {
   return linear_cross_entropy(hidden_MD, s.weights.head.compute, batch.targets_M);
 }
 
-RowScores Model::forward_backward(const PackedTokens& batch) {
-  if (state_->options.ops == OpsChoice::kReference) return forward_backward_reference(*this, batch);
-  State& s = *state_;
-  const int64_t n = batch.num_tokens(), m = batch.num_targets(), d = s.config.hidden_size;
-  if (s.options.use != ModelUse::kTraining) throw Error("forward_backward: the model was loaded for inference");
-  if (m == 0) return linear_cross_entropy(s.buffer("hidden", {0, d}), s.weights.head.compute, batch.targets_M);
+RowScores Model::State::forward_backward(const PackedTokens& batch) {
+  const int64_t n = batch.num_tokens(), m = batch.num_targets(), d = config.hidden_size;
+  if (m == 0) return linear_cross_entropy(buffer("hidden", {0, d}), weights.head.compute, batch.targets_M);
 
-  s.grow_rope_table(batch);
+  grow_rope_table(batch);
   std::vector<SavedLayer> saved;
-  const at::Tensor out = s.buffer("layer_out", {n, d});
+  const at::Tensor out = buffer("layer_out", {n, d});
   at::Tensor delta;
-  for (size_t i = 0; i < s.weights.layers.size(); ++i) {
-    saved.push_back(s.saved_buffers(fmt::format("{}.", i), n));
+  for (size_t i = 0; i < weights.layers.size(); ++i) {
+    saved.push_back(saved_buffers(fmt::format("{}.", i), n));
     if (i == 0) {
-      embed(s.weights.embedding.compute, batch.ids_N, saved[0].x_in_ND);
+      embed(weights.embedding.compute, batch.ids_N, saved[0].x_in_ND);
     } else {
       saved[i].x_in_ND.copy_(saved[i - 1].x_mid_ND);
     }
-    s.forward_layer(s.weights.layers[i], batch, delta, saved[i], out);
+    forward_layer(weights.layers[i], batch, delta, saved[i], out);
     delta = out;
   }
-  const at::Tensor x_ND = s.float_buffer("x_last", {n, d});
+  const at::Tensor x_ND = float_buffer("x_last", {n, d});
   x_ND.copy_(saved.back().x_mid_ND);
   accumulate(out, x_ND);
-  const at::Tensor x_MD = s.float_buffer("x_rows", {m, d}), rstd_M = s.float_buffer("rstd_rows", {m});
-  const at::Tensor hidden_MD = s.buffer("hidden", {m, d}), dhidden_MD = s.buffer("dhidden", {m, d});
+  const at::Tensor x_MD = float_buffer("x_rows", {m, d}), rstd_M = float_buffer("rstd_rows", {m});
+  const at::Tensor hidden_MD = buffer("hidden", {m, d}), dhidden_MD = buffer("dhidden", {m, d});
   gather_rows(x_ND, batch.rows_M, x_MD);
-  add_rms_norm(x_MD, {}, x_MD, s.weights.final_norm.compute, s.config.rms_norm_eps, hidden_MD, rstd_M);
-  RowScores scores = linear_cross_entropy_backward(hidden_MD, s.weights.head.compute, batch.targets_M, dhidden_MD,
-                                                   s.weights.head.gradient);
+  add_rms_norm(x_MD, {}, x_MD, weights.final_norm.compute, config.rms_norm_eps, hidden_MD, rstd_M);
+  RowScores scores = linear_cross_entropy_backward(hidden_MD, weights.head.compute, batch.targets_M, dhidden_MD,
+                                                   weights.head.gradient);
 
-  const at::Tensor dx_MD = s.float_buffer("dx_rows", {m, d}), dx_ND = s.float_buffer("dx", {n, d});
+  const at::Tensor dx_MD = float_buffer("dx_rows", {m, d}), dx_ND = float_buffer("dx", {n, d});
   dx_MD.zero_();
-  rms_norm_backward(dhidden_MD, x_MD, rstd_M, s.weights.final_norm.compute, dx_MD, s.weights.final_norm.gradient);
+  rms_norm_backward(dhidden_MD, x_MD, rstd_M, weights.final_norm.compute, dx_MD, weights.final_norm.gradient);
   dx_ND.zero_();
   scatter_add_rows(dx_MD, batch.rows_M, dx_ND);
-  for (size_t i = s.weights.layers.size(); i-- > 0;) s.backward_layer(s.weights.layers[i], batch, saved[i], dx_ND);
-  embed_backward(dx_ND, batch.ids_N, s.weights.embedding.gradient);
+  for (size_t i = weights.layers.size(); i-- > 0;) backward_layer(weights.layers[i], batch, saved[i], dx_ND);
+  if (weights.embedding.gradient.defined()) embed_backward(dx_ND, batch.ids_N, weights.embedding.gradient);
   return scores;
 }
 
-std::vector<TensorToWrite> weights_to_write(Model& model, Dtype dtype) {
+RowScores Model::forward_backward(const PackedTokens& batch) {
+  State& s = *state_;
+  if (s.options.use != ModelUse::kTraining) throw Error("forward_backward: the model was loaded for inference");
+  struct Pass {
+    explicit Pass(State& state) : s(state) { s.drops = s.dropout_of(0).has_value(); }
+    ~Pass() {
+      s.drops = false;
+      ++s.num_passes;
+    }
+    State& s;
+  } const pass(s);
+  return s.options.ops == OpsChoice::kReference ? forward_backward_reference(*this, batch) : s.forward_backward(batch);
+}
+
+namespace {
+
+std::vector<TensorToWrite> tensors_to_write(const std::vector<Parameter>& parameters, Dtype dtype) {
   std::vector<TensorToWrite> tensors;
-  for (const Parameter& p : model.parameters()) {
+  for (const Parameter& p : parameters) {
     const at::Tensor source = p.master.defined() ? p.master : p.compute;
     TensorToWrite t{.name = p.name, .dtype = dtype, .shape = source.sizes().vec(), .values = {}};
     t.values = [source, dtype](const ByteSink& sink) {
@@ -213,6 +237,16 @@ std::vector<TensorToWrite> weights_to_write(Model& model, Dtype dtype) {
     tensors.push_back(std::move(t));
   }
   return tensors;
+}
+
+}  // namespace
+
+std::vector<TensorToWrite> weights_to_write(Model& model, Dtype dtype) {
+  return tensors_to_write(model.base_parameters(), dtype);
+}
+
+std::vector<TensorToWrite> lora_to_write(Model& model, Dtype dtype) {
+  return tensors_to_write(model.lora() ? model.parameters() : std::vector<Parameter>{}, dtype);
 }
 
 }  // namespace qtune

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 #include <string>
 
+#include "qtune/base/rng.h"
 #include "qtune/model/model.h"
 #include "qtune/ops/attention.h"
 #include "qtune/ops/elementwise.h"
@@ -32,6 +34,8 @@ struct Model::State {
   AttentionShape attention_shape;
   at::Tensor rope_table;
   Workspace workspace;
+  uint64_t step = 0, num_passes = 0;  // training passes since start_step
+  bool drops = false;                 // within a training pass
 
   at::Tensor buffer(const std::string& name, at::IntArrayRef shape) {
     return workspace.get(name, shape, options.compute_dtype);
@@ -68,10 +72,26 @@ struct Model::State {
   SavedLayer saved_buffers(const std::string& prefix, int64_t n);
   void forward_layer(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& delta_ND, SavedLayer& saved,
                      const at::Tensor& out_ND);
+  RowScores forward_backward(const PackedTokens& batch);
   void backward_layer(const LayerWeights& w, const PackedTokens& batch, const SavedLayer& saved,
                       const at::Tensor& dx_ND);
+
+  // Linear layers, with their adapters: lora.cpp.
+
+  /// y = x W^T, and the adapters' part.
+  void project(const LinearWeights& w, const at::Tensor& x, const at::Tensor& y);
+  /// dx = dy W, and the adapters' part. Returns the gradients of the adapters' inner values, which the weight gradients
+  /// need (a buffer of the workspace; undefined: no adapter).
+  at::Tensor project_input_gradient(const LinearWeights& w, const at::Tensor& dy, const at::Tensor& dx);
+  /// Gradients of the weight, or of its adapters. du: what project_input_gradient gave for this dy.
+  void project_weight_gradient(const LinearWeights& w, const at::Tensor& dy, const at::Tensor& x, const at::Tensor& du);
+  at::Tensor lora_inner(const LoraWeights& lora, const at::Tensor& x);
   void weight_gradient(const WeightTensors& w, const at::Tensor& dy, const at::Tensor& x) {
     linear_weight_gradient(dy, x, w.gradient, gradient_scratch(w.gradient));
+  }
+  std::optional<DropoutStream> dropout_of(uint64_t module) const {
+    if (!weights.lora || weights.lora->dropout == 0) return std::nullopt;
+    return DropoutStream{.seed = mix64(mix64(options.adapter->seed + step) + num_passes), .stream = module};
   }
 };
 

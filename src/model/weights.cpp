@@ -6,13 +6,13 @@
 
 #include <set>
 
+#include "lora_weights.h"
 #include "qtune/base/error.h"
 #include "qtune/ops/elementwise.h"
 
 namespace qtune {
-namespace {
 
-WeightTensors allocate(at::IntArrayRef shape, at::ScalarType dtype, ModelUse use) {
+WeightTensors allocate_weight(at::IntArrayRef shape, at::ScalarType dtype, ModelUse use) {
   WeightTensors w;
   w.compute = at::empty(shape, dtype);
   if (use == ModelUse::kTraining) {
@@ -22,7 +22,7 @@ WeightTensors allocate(at::IntArrayRef shape, at::ScalarType dtype, ModelUse use
   return w;
 }
 
-void read_values(const TensorView& view, const at::Tensor& target) {
+void read_weight(const TensorView& view, const at::Tensor& target) {
   const auto out = [](const at::Tensor& t) {
     return std::span<float>(t.data_ptr<float>(), static_cast<size_t>(t.numel()));
   };
@@ -36,6 +36,8 @@ void read_values(const TensorView& view, const at::Tensor& target) {
     convert_into(floats, target);
   }
 }
+
+namespace {
 
 /// Calls visit(name, shape) for every tensor of the model, in checkpoint order.
 template <class Visit>
@@ -113,7 +115,7 @@ class Loader {
     p.master = part(whole.master);
     p.gradient = part(whole.gradient);
     const TensorView& view = *weights_.find(name);
-    read_values(view, p.master.defined() ? p.master : p.compute);
+    read_weight(view, p.master.defined() ? p.master : p.compute);
     if (p.master.defined()) convert_into(p.master, p.compute);
     target_.parameters.push_back(std::move(p));
   }
@@ -130,25 +132,25 @@ LayerWeights load_layer(Loader& loader, int64_t index, const ModelConfig& c, con
   const int64_t d = c.hidden_size, f = c.intermediate_size, q = c.num_heads * c.head_dim,
                 kv = c.num_kv_heads * c.head_dim;
   LayerWeights w;
-  w.input_norm = allocate({d}, at::kFloat, o.use);
-  w.qkv = allocate({q + 2 * kv, d}, o.compute_dtype, o.use);
-  w.out = allocate({d, q}, o.compute_dtype, o.use);
-  w.post_norm = allocate({d}, at::kFloat, o.use);
-  w.gate_up = allocate({2 * f, d}, o.compute_dtype, o.use);
-  w.down = allocate({d, f}, o.compute_dtype, o.use);
+  w.input_norm = allocate_weight({d}, at::kFloat, o.use);
+  w.qkv = {allocate_weight({q + 2 * kv, d}, o.compute_dtype, o.use), {}};
+  w.out = {allocate_weight({d, q}, o.compute_dtype, o.use), {}};
+  w.post_norm = allocate_weight({d}, at::kFloat, o.use);
+  w.gate_up = {allocate_weight({2 * f, d}, o.compute_dtype, o.use), {}};
+  w.down = {allocate_weight({d, f}, o.compute_dtype, o.use), {}};
   loader.load(prefix + "input_layernorm.weight", w.input_norm);
   loader.load(prefix + "self_attn.q_proj.weight", w.qkv, 0, q);
   loader.load(prefix + "self_attn.k_proj.weight", w.qkv, q, kv);
   loader.load(prefix + "self_attn.v_proj.weight", w.qkv, q + kv, kv);
   if (c.qkv_bias) {
-    w.qkv_bias = allocate({q + 2 * kv}, at::kFloat, o.use);
+    w.qkv_bias = allocate_weight({q + 2 * kv}, at::kFloat, o.use);
     loader.load(prefix + "self_attn.q_proj.bias", w.qkv_bias, 0, q);
     loader.load(prefix + "self_attn.k_proj.bias", w.qkv_bias, q, kv);
     loader.load(prefix + "self_attn.v_proj.bias", w.qkv_bias, q + kv, kv);
   }
   if (c.qk_norm) {
-    w.query_norm = allocate({c.head_dim}, at::kFloat, o.use);
-    w.key_norm = allocate({c.head_dim}, at::kFloat, o.use);
+    w.query_norm = allocate_weight({c.head_dim}, at::kFloat, o.use);
+    w.key_norm = allocate_weight({c.head_dim}, at::kFloat, o.use);
     loader.load(prefix + "self_attn.q_norm.weight", w.query_norm);
     loader.load(prefix + "self_attn.k_norm.weight", w.key_norm);
   }
@@ -167,22 +169,25 @@ void check_weight_files(const std::filesystem::path& folder, const ModelConfig& 
 }
 
 ModelWeightTensors load_weights(const std::filesystem::path& folder, const ModelConfig& config,
-                                const ModelOptions& options) {
+                                const ModelOptions& model_options) {
+  ModelOptions options = model_options;
+  if (options.adapter) options.use = ModelUse::kInference;  // frozen
   const ModelWeights files(folder);
   check_tensors(files, config);
   ModelWeightTensors w;
   Loader loader(files, w);
-  w.embedding = allocate({config.vocab_size, config.hidden_size}, options.compute_dtype, options.use);
+  w.embedding = allocate_weight({config.vocab_size, config.hidden_size}, options.compute_dtype, options.use);
   loader.load("model.embed_tokens.weight", w.embedding);
   for (int64_t i = 0; i < config.num_layers; ++i) w.layers.push_back(load_layer(loader, i, config, options));
-  w.final_norm = allocate({config.hidden_size}, at::kFloat, options.use);
+  w.final_norm = allocate_weight({config.hidden_size}, at::kFloat, options.use);
   loader.load("model.norm.weight", w.final_norm);
   if (config.tied_embeddings) {
     w.head = w.embedding;
   } else {
-    w.head = allocate({config.vocab_size, config.hidden_size}, options.compute_dtype, options.use);
+    w.head = allocate_weight({config.vocab_size, config.hidden_size}, options.compute_dtype, options.use);
     loader.load("lm_head.weight", w.head);
   }
+  if (model_options.adapter) add_lora(w, config, model_options);
   return w;
 }
 

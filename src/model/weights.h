@@ -3,6 +3,8 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "qtune/model/model.h"
@@ -14,8 +16,25 @@ struct WeightTensors {
   at::Tensor compute, master, gradient;
 };
 
+/// The adapters of one matrix, which may hold several modules' rows.
+struct LoraWeights {
+  struct Module {
+    std::string name;  // "model.layers.0.self_attn.q_proj"
+    int64_t first_row = 0, rows = 0;
+    uint64_t dropout_stream = 0;
+    WeightTensors a, b;  // a: rows of the whole's
+  };
+  WeightTensors a;  // (modules * rank, inputs): one product serves all modules
+  std::vector<Module> modules;
+};
+
+struct LinearWeights : WeightTensors {
+  LoraWeights lora;  // no modules: none
+};
+
 struct LayerWeights {
-  WeightTensors input_norm, qkv, out, post_norm, gate_up, down;
+  WeightTensors input_norm, post_norm;
+  LinearWeights qkv, out, gate_up, down;
   WeightTensors qkv_bias, query_norm, key_norm;  // undefined where the family has none
 };
 
@@ -23,8 +42,11 @@ struct ModelWeightTensors {
   WeightTensors embedding, final_norm, head;  // head: the embedding's tensors when tied
   std::vector<LayerWeights> layers;
   std::vector<Parameter> parameters;  // in checkpoint order: embedding, layers, final norm, head
+  std::optional<LoraConfig> lora;
+  std::vector<Parameter> lora_parameters;  // by layer, then module: A, B
 };
 
+/// With an adapter the model's own weights are frozen: no masters, no gradients.
 /// Throws: CheckpointError as Model::load.
 ModelWeightTensors load_weights(const std::filesystem::path& folder, const ModelConfig& config,
                                 const ModelOptions& options);

@@ -3,10 +3,12 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "checks.h"
+#include "qtune/base/rng.h"
 #include "vector_math.h"
 
 namespace qtune {
@@ -86,7 +88,7 @@ void rms_norm_backward(const at::Tensor& dy_ND, const at::Tensor& x_ND, const at
   check_shape("rms_norm_backward", "dy", dy_ND, {n, d});
   check_shape("rms_norm_backward", "dx", dx_ND, {n, d});
   check_shape("rms_norm_backward", "rstd", rstd_N, {n});
-  check_shape("rms_norm_backward", "dweight", dweight_D, {d});
+  if (dweight_D.defined()) check_shape("rms_norm_backward", "dweight", dweight_D, {d});
   if (n == 0) return;
   // Partial sums per fixed block of rows, added in order: the result does not depend on how threads share the blocks.
   constexpr int64_t kBlock = 128;
@@ -117,6 +119,7 @@ void rms_norm_backward(const at::Tensor& dy_ND, const at::Tensor& x_ND, const at
       }
     });
   });
+  if (!dweight_D.defined()) return;
   float* dweight = dweight_D.data_ptr<float>();
   for (int64_t b = 0; b < num_blocks; ++b) {
     for (int64_t j = 0; j < d; ++j) dweight[j] += partial[static_cast<size_t>(b * d + j)];
@@ -165,6 +168,31 @@ void swiglu_backward(const at::Tensor& dh_NF, const at::Tensor& gate_up_N2F, con
           dgate[j] = from_float<T>(d * u * s * (1.0f + g * (1.0f - s)));
           dup[j] = from_float<T>(d * silu);
         }
+      }
+    });
+  });
+}
+
+void dropout(const at::Tensor& x, double probability, DropoutStream stream, const at::Tensor& y) {
+  check_shape("dropout", "y", y, x.sizes());
+  check_shape("dropout", "x", x, x.sizes());
+  const auto limit = static_cast<uint32_t>(std::clamp(probability, 0.0, 1.0 - 0x1p-32) * 0x1p32);
+  const auto factor = static_cast<float>(1.0 / (1.0 - probability));
+  dispatch_compute_dtype("dropout", x, [&](auto element) {
+    using T = decltype(element);
+    const T* in = x.data_ptr<T>();
+    T* out = y.data_ptr<T>();
+    const auto apply = [&](int64_t i, uint32_t draw) {
+      out[i] = draw < limit ? T(0.0f) : from_float<T>(to_float(in[i]) * factor);
+    };
+    // One draw of 64 bits serves two values.
+    const int64_t n = x.numel();
+    at::parallel_for(0, (n + 1) / 2, kElementGrain, [&](int64_t begin, int64_t end) {
+      CounterRng rng(stream.seed, stream.stream, static_cast<uint64_t>(begin));
+      for (int64_t pair = begin; pair < end; ++pair) {
+        const uint64_t draw = rng.next();
+        apply(2 * pair, static_cast<uint32_t>(draw));
+        if (2 * pair + 1 < n) apply(2 * pair + 1, static_cast<uint32_t>(draw >> 32));
       }
     });
   });

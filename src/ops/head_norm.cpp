@@ -68,8 +68,11 @@ void head_rms_norm_backward(const at::Tensor& dqkv_NX, const at::Tensor& raw_NY,
                             const HeadNormWeights& dweights) {
   const HeadLayout l =
       check_arguments("head_rms_norm_backward", dqkv_NX, raw_NY, rstd_NZ, weights, num_heads, num_kv_heads);
-  check_shape("head_rms_norm_backward", "query gradient", dweights.query_E, {l.e});
-  check_shape("head_rms_norm_backward", "key gradient", dweights.key_E, {l.e});
+  const bool with_weights = dweights.query_E.defined();
+  if (with_weights) {
+    check_shape("head_rms_norm_backward", "query gradient", dweights.query_E, {l.e});
+    check_shape("head_rms_norm_backward", "key gradient", dweights.key_E, {l.e});
+  }
   // Partial sums per fixed block of rows, added in order: the result does not depend on how threads share the blocks.
   constexpr int64_t kBlock = 128;
   const int64_t num_blocks = (l.n + kBlock - 1) / kBlock;
@@ -102,6 +105,7 @@ void head_rms_norm_backward(const at::Tensor& dqkv_NX, const at::Tensor& raw_NY,
       }
     });
   });
+  if (!with_weights) return;
   float *dq = dweights.query_E.data_ptr<float>(), *dk = dweights.key_E.data_ptr<float>();
   for (int64_t b = 0; b < num_blocks; ++b) {
     const float* sums = partial.data() + b * 2 * l.e;

@@ -22,6 +22,12 @@ void linear(const at::Tensor& x_NI, const at::Tensor& weight_OI, const at::Tenso
   at::mm_out(y, x_NI, weight_OI.t());
 }
 
+void linear_accumulate(const at::Tensor& x_NI, const at::Tensor& weight_OI, const at::Tensor& y_NO) {
+  if (x_NI.size(0) == 0) return;
+  at::Tensor y = y_NO;
+  at::addmm_out(y, y_NO, x_NI, weight_OI.t());
+}
+
 void linear_input_gradient(const at::Tensor& dy_NO, const at::Tensor& weight_OI, const at::Tensor& dx_NI) {
   check_shape("linear_input_gradient", "dx", dx_NI, {dy_NO.size(0), weight_OI.size(1)});
   if (dy_NO.size(0) == 0) return;

@@ -71,7 +71,7 @@ RowScores run(const at::Tensor& hidden_ND, const at::Tensor& head_VD, const at::
   const int64_t chunk = std::clamp<int64_t>(kChunkBytes / (v * hidden_ND.element_size()), 1, n);
   const at::Tensor logits_buffer = at::empty({chunk, v}, hidden_ND.options());
   at::Tensor scratch_VD;
-  if (with_gradients && hidden_ND.scalar_type() != at::kFloat) scratch_VD = at::empty({v, d}, hidden_ND.options());
+  if (dhead_VD.defined() && hidden_ND.scalar_type() != at::kFloat) scratch_VD = at::empty({v, d}, hidden_ND.options());
   const int32_t* targets = targets_N.data_ptr<int32_t>();
   float* nll = scores.nll_N.data_ptr<float>();
   float* entropies = scores.entropy_N.data_ptr<float>();
@@ -99,7 +99,7 @@ RowScores run(const at::Tensor& hidden_ND, const at::Tensor& head_VD, const at::
     });
     if (!with_gradients) continue;
     linear_input_gradient(logits_NV, head_VD, dhidden_ND.narrow(0, first, rows));
-    linear_weight_gradient(logits_NV, hidden, dhead_VD, scratch_VD);
+    if (dhead_VD.defined()) linear_weight_gradient(logits_NV, hidden, dhead_VD, scratch_VD);
   }
   return scores;
 }
@@ -114,8 +114,10 @@ RowScores linear_cross_entropy_backward(const at::Tensor& hidden_ND, const at::T
                                         const at::Tensor& targets_N, const at::Tensor& dhidden_ND,
                                         const at::Tensor& dhead_VD) {
   check_shape("linear_cross_entropy_backward", "dhidden", dhidden_ND, hidden_ND.sizes());
-  check_shape("linear_cross_entropy_backward", "dhead", dhead_VD, head_VD.sizes());
-  check_dtype("linear_cross_entropy_backward", "dhead", dhead_VD, at::kFloat);
+  if (dhead_VD.defined()) {
+    check_shape("linear_cross_entropy_backward", "dhead", dhead_VD, head_VD.sizes());
+    check_dtype("linear_cross_entropy_backward", "dhead", dhead_VD, at::kFloat);
+  }
   return run(hidden_ND, head_VD, targets_N, dhidden_ND, dhead_VD);
 }
 

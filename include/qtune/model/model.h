@@ -9,13 +9,16 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "qtune/formats/lora_adapter.h"
 #include "qtune/formats/safetensors.h"
 #include "qtune/model/model_config.h"
 #include "qtune/model/packed_tokens.h"
+#include "qtune/ops/elementwise.h"
 #include "qtune/ops/linear_cross_entropy.h"
 
 namespace qtune {
@@ -27,10 +30,18 @@ enum class OpsChoice {
   kReference,  // score and forward_backward run their plain twins (model/reference.h)
 };
 
+/// A LoRA adapter on the model's linear layers. The model's own weights are frozen then.
+struct AdapterOptions {
+  std::filesystem::path folder;  // PEFT's files; empty: a new adapter by `config`
+  LoraConfig config;
+  uint64_t seed = 0;  // of a new adapter's values, and of dropout
+};
+
 struct ModelOptions {
   at::ScalarType compute_dtype = at::kFloat;  // of activations and matrix products: kFloat or kBFloat16
   ModelUse use = ModelUse::kInference;
   OpsChoice ops = OpsChoice::kFused;
+  std::optional<AdapterOptions> adapter;
 };
 
 /// One weight tensor, by its checkpoint name.
@@ -51,6 +62,12 @@ struct KeyValueCache {
 /// Throws: CheckpointError as Model::load.
 void check_weight_files(const std::filesystem::path& folder, const ModelConfig& config);
 
+/// The same for the files of an adapter. Returns what they hold.
+/// Throws: CheckpointError as LoraAdapter, and for tensors that do not fit the model.
+LoraConfig check_lora_files(const std::filesystem::path& folder, const ModelConfig& config);
+
+int64_t count_lora_parameters(const ModelConfig& config, const LoraConfig& lora);
+
 class Model {
  public:
   /// Reads config.json and the weights of a Hugging Face folder.
@@ -61,7 +78,13 @@ class Model {
 
   const ModelConfig& config() const;
   const ModelOptions& options() const;
+
+  /// What is trained: the adapter's weights if there is one, else all of the model's.
   std::vector<Parameter>& parameters();
+  /// The model's own weights.
+  const std::vector<Parameter>& base_parameters() const;
+  /// The adapter; nullopt: none.
+  const std::optional<LoraConfig>& lora() const;
 
   /// nll, entropy and logsumexp of each target, (M) float32. Keeps nothing.
   /// Throws: Error naming a token id outside the vocabulary.
@@ -72,6 +95,11 @@ class Model {
   RowScores forward_backward(const PackedTokens& batch);
 
   void zero_gradients();
+
+  /// The adapter's dropout draws by its seed, this number and the number of training passes since.
+  void start_step(int64_t step);
+  /// The draws of the next training pass for one module, counted over layers and targets from 0. nullopt: no dropout.
+  std::optional<DropoutStream> dropout_of(uint64_t module) const;
 
   /// Rewrites `compute` from `master` (after masters were loaded; the optimizer does so itself).
   void refresh_compute_weights();
@@ -92,5 +120,8 @@ class Model {
 /// The weights under their checkpoint names, for write_model_weights; converted piece by piece while they are written.
 /// Masters where there are any, else compute weights. The model must outlive the result.
 std::vector<TensorToWrite> weights_to_write(Model& model, Dtype dtype);
+
+/// The same of the adapter alone.
+std::vector<TensorToWrite> lora_to_write(Model& model, Dtype dtype);
 
 }  // namespace qtune

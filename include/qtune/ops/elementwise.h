@@ -7,6 +7,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+
 namespace qtune {
 
 /// RMSNorm with the residual addition before it: x_out = x + delta, y = x_out / rms(x_out) * weight.
@@ -19,8 +21,8 @@ void add_rms_norm(const at::Tensor& x_ND, const at::Tensor& delta_ND, const at::
 void rms_norm_again(const at::Tensor& x_ND, const at::Tensor& rstd_N, const at::Tensor& weight_D,
                     const at::Tensor& y_ND);
 
-/// Backward of y = rms_norm(x): dx_ND (N, D) float32 += dL/dx; dweight_D (D) float32 += dL/dweight.
-/// dy_ND (N, D) compute dtype.
+/// Backward of y = rms_norm(x): dx_ND (N, D) float32 += dL/dx; dweight_D (D) float32 += dL/dweight,
+/// unless undefined (a frozen weight). dy_ND (N, D) compute dtype.
 void rms_norm_backward(const at::Tensor& dy_ND, const at::Tensor& x_ND, const at::Tensor& rstd_N,
                        const at::Tensor& weight_D, const at::Tensor& dx_ND, const at::Tensor& dweight_D);
 
@@ -31,6 +33,15 @@ void swiglu(const at::Tensor& gate_up_N2F, const at::Tensor& h_NF);
 /// dgate_up may be the same tensor as gate_up.
 void swiglu_backward(const at::Tensor& dh_NF, const at::Tensor& gate_up_N2F, const at::Tensor& dgate_up_N2F,
                      const at::Tensor& h_NF);
+
+/// Which random numbers a dropout draws.
+struct DropoutStream {
+  uint64_t seed = 0, stream = 0;
+};
+
+/// y = x / (1 - probability), or 0 with that probability, by a draw that depends on the stream and the element's place
+/// alone: the same call gives the backward. y may be x.
+void dropout(const at::Tensor& x, double probability, DropoutStream stream, const at::Tensor& y);
 
 /// to = from, between float32 and bfloat16 (round to nearest even).
 void convert_into(const at::Tensor& from, const at::Tensor& to);

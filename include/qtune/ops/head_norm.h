@@ -17,7 +17,7 @@ void head_rms_norm(const at::Tensor& qkv_NX, const HeadNormWeights& weights, int
                    double epsilon, const at::Tensor& raw_NY, const at::Tensor& rstd_NZ);
 
 /// dqkv_NX (N, X): gradients of the normalised q and k heads become those of the raw ones, in place.
-/// dweights (float32) are added to.
+/// dweights (float32) are added to, unless undefined (frozen weights).
 void head_rms_norm_backward(const at::Tensor& dqkv_NX, const at::Tensor& raw_NY, const at::Tensor& rstd_NZ,
                             const HeadNormWeights& weights, int64_t num_heads, int64_t num_kv_heads,
                             const HeadNormWeights& dweights);

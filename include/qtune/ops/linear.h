@@ -9,6 +9,9 @@ namespace qtune {
 /// y_NO = x_NI W^T. weight_OI (O, I); x, W and y of one dtype.
 void linear(const at::Tensor& x_NI, const at::Tensor& weight_OI, const at::Tensor& y_NO);
 
+/// y_NO += x_NI W^T; x and y may be columns of a wider tensor.
+void linear_accumulate(const at::Tensor& x_NI, const at::Tensor& weight_OI, const at::Tensor& y_NO);
+
 /// dx_NI = dy_NO W.
 void linear_input_gradient(const at::Tensor& dy_NO, const at::Tensor& weight_OI, const at::Tensor& dx_NI);
 

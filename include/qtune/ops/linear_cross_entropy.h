@@ -19,7 +19,8 @@ struct RowScores {
 RowScores linear_cross_entropy(const at::Tensor& hidden_ND, const at::Tensor& head_VD, const at::Tensor& targets_N);
 
 /// Scores and both gradients of the SUM of nll over the rows (the caller divides once, by the global count):
-/// dhidden_ND (N, D) compute dtype is overwritten, dhead_VD (V, D) float32 is added to.
+/// dhidden_ND (N, D) compute dtype is overwritten, dhead_VD (V, D) float32 is added to,
+/// unless undefined (a frozen head).
 RowScores linear_cross_entropy_backward(const at::Tensor& hidden_ND, const at::Tensor& head_VD,
                                         const at::Tensor& targets_N, const at::Tensor& dhidden_ND,
                                         const at::Tensor& dhead_VD);

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <filesystem>
+
+#include "qtune/formats/lora_adapter.h"
+
+namespace qtune {
+
+/// PEFT's adapter_config.json. The targets are the last words of target_modules; none where that is a pattern.
+/// Throws: CheckpointError naming the file and the key.
+LoraConfig read_lora_config(const std::filesystem::path& path);
+
+}  // namespace qtune

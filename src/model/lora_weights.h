@@ -1,0 +1,19 @@
+// Adapters on a model's linear layers: new ones, or from PEFT's files.
+#pragma once
+
+#include "weights.h"
+
+namespace qtune {
+
+/// Memory for a weight in the roles that `use` needs.
+WeightTensors allocate_weight(at::IntArrayRef shape, at::ScalarType dtype, ModelUse use);
+
+/// Fills float32 or bfloat16 memory from a file's tensor of the same size.
+void read_weight(const TensorView& view, const at::Tensor& target);
+
+/// Adds the adapter that the options name to loaded weights. A new one begins as PEFT's: A uniform in
+/// +-1 / sqrt(inputs) by the seed, B zero.
+/// Throws: CheckpointError as LoraAdapter and check_lora_files.
+void add_lora(ModelWeightTensors& weights, const ModelConfig& config, const ModelOptions& options);
+
+}  // namespace qtune
