@@ -8,6 +8,7 @@
 
 #include "json_file.h"
 #include "qtune/base/error.h"
+#include "qtune/formats/lora_adapter.h"
 #include "qtune/formats/output_folder.h"
 #include "qtune/formats/safetensors.h"
 
@@ -50,6 +51,7 @@ bool comes_along(const fs::directory_entry& entry) {
   const std::string name = entry.path().filename().string(), extension = entry.path().extension().string();
   if (!entry.is_regular_file() || name == "config.json" || name.ends_with(".index.json")) return false;
   if (name == "manifest.json" || name == "trainer_state.json") return false;  // a training checkpoint's own
+  if (name == kLoraConfigFile) return false;                                  // transformers would look for its weights
   return name == "LICENSE" || std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
 }
 
@@ -73,6 +75,19 @@ void set_config_dtype(Json& config, Dtype dtype) {
   if (config.contains("torch_dtype")) config["torch_dtype"] = dtype_torch_name(dtype);
 }
 
+constexpr std::string_view kWeight = ".weight";
+
+/// An adapter with a module that the model lacks belongs to another model.
+void check_has_modules(const ModelWeights& weights, const LoraAdapter& adapter) {
+  for (const auto& [name, module] : adapter.modules()) {
+    if (weights.find(name + std::string(kWeight)) != nullptr) continue;
+    throw CheckpointError(
+        fmt::format("{}: expected the adapter of a weight of {}, found one of {} ---> the adapter "
+                    "belongs to another model",
+                    adapter.weights_path().string(), weights.folder().string(), name));
+  }
+}
+
 bool is_gguf(const fs::path& path) {
   std::array<char, 4> magic{};
   std::ifstream(path, std::ios::binary).read(magic.data(), magic.size());
@@ -82,8 +97,9 @@ bool is_gguf(const fs::path& path) {
 }  // namespace
 
 std::string ConvertSummary::describe() const {
-  return fmt::format("{} tensors, {} values, {}, {} embeddings, vocabulary of {}", num_tensors, with_commas(num_values),
-                     dtype, tied ? "tied" : "untied", with_commas(num_vocabulary));
+  return fmt::format("{} tensors, {} values, {}, {} embeddings, vocabulary of {}{}", num_tensors,
+                     with_commas(num_values), dtype, tied ? "tied" : "untied", with_commas(num_vocabulary),
+                     num_merged > 0 ? fmt::format("; adapter merged into {} weights", num_merged) : "");
 }
 
 ConvertSummary convert_hf_to_hf(const fs::path& in, const fs::path& out, const ConvertOptions& options) {
@@ -96,9 +112,18 @@ ConvertSummary convert_hf_to_hf(const fs::path& in, const fs::path& out, const C
                          .tied = weights.find("lm_head.weight") == nullptr,
                          .num_vocabulary = embedding == nullptr || embedding->shape.empty() ? 0 : embedding->shape[0]};
   std::vector<TensorToWrite> tensors;
+  std::optional<LoraAdapter> adapter;
+  if (!options.adapter.empty()) adapter.emplace(options.adapter);
+  if (adapter) check_has_modules(weights, *adapter);
   for (const auto& [name, tensor] : weights.tensors()) {
     summary.num_values += num_values(tensor->shape).value();
-    tensors.push_back(with_dtype(*tensor, options.dtype));
+    const std::string module = name.substr(0, name.ends_with(kWeight) ? name.size() - kWeight.size() : 0);
+    if (adapter && adapter->modules().contains(module)) {
+      tensors.push_back(merged_weight(*tensor, *adapter, module, options.dtype.value_or(tensor->dtype)));
+      ++summary.num_merged;
+    } else {
+      tensors.push_back(with_dtype(*tensor, options.dtype));
+    }
   }
 
   OutputFolder folder(out);
@@ -122,6 +147,12 @@ ConvertSummary convert_to_hf(const fs::path& in, const fs::path& out, const Conv
     throw CheckpointError(
         fmt::format("{}: expected a GGUF file or a model folder, found another kind of file ---> give one "
                     "of the two",
+                    in.string()));
+  }
+  if (!options.adapter.empty()) {
+    throw ConfigError(
+        fmt::format("{}: expected a model folder to merge an adapter into, found a GGUF file ---> convert "
+                    "it to a folder first",
                     in.string()));
   }
   return convert_gguf_to_hf(in, out, options);

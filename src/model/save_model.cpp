@@ -8,15 +8,14 @@
 namespace qtune {
 namespace {
 
-constexpr const char* kCarriedFiles[] = {"generation_config.json",
-                                         "tokenizer.json",
-                                         "tokenizer_config.json",
-                                         "special_tokens_map.json",
-                                         "added_tokens.json",
-                                         "vocab.json",
-                                         "merges.txt",
-                                         "tokenizer.model",
-                                         "chat_template.jinja"};
+constexpr const char* kTokenizerFiles[] = {
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt",     "tokenizer.model",       "chat_template.jinja"};
+
+void carry_over(const char* name, const std::filesystem::path& source, const std::filesystem::path& target) {
+  if (!std::filesystem::exists(source / name) || std::filesystem::equivalent(source, target)) return;
+  write_file_atomic(target / name, read_file(source / name));
+}
 
 }  // namespace
 
@@ -25,14 +24,28 @@ void save_model(Model& model, const std::filesystem::path& source, const std::fi
   auto config = nlohmann::ordered_json::parse(read_file(source / "config.json"));
   // transformers 5 calls it dtype, transformers 4 torch_dtype; what the folder had is kept.
   config[config.contains("dtype") ? "dtype" : "torch_dtype"] = dtype_torch_name(dtype);
-  for (const char* name : kCarriedFiles) {
-    if (!std::filesystem::exists(source / name) || std::filesystem::equivalent(source, target)) continue;
-    write_file_atomic(target / name, read_file(source / name));
-  }
+  carry_over("generation_config.json", source, target);
+  for (const char* name : kTokenizerFiles) carry_over(name, source, target);
   write_model_weights(target, weights_to_write(model, dtype));
   write_file_atomic(target / "config.json", config.dump(2) + "\n");
 } catch (const Error& e) {
   throw CheckpointError(e.what());  // a full disk and the like: the exit code of model files
+}
+
+void save_adapter(Model& model, const std::filesystem::path& source, const std::filesystem::path& target) try {
+  for (const char* name : kTokenizerFiles) carry_over(name, source, target);
+  write_safetensors(target / kLoraWeightsFile, lora_to_write(model, Dtype::kF32));
+  write_file_atomic(target / kLoraConfigFile, lora_config_json(model.lora().value(), source.string()));
+} catch (const Error& e) {
+  throw CheckpointError(e.what());
+}
+
+void save_trained(Model& model, const std::filesystem::path& source, const std::filesystem::path& target, Dtype dtype) {
+  if (model.lora()) {
+    save_adapter(model, source, target);
+  } else {
+    save_model(model, source, target, dtype);
+  }
 }
 
 }  // namespace qtune

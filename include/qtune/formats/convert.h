@@ -12,8 +12,9 @@
 namespace qtune {
 
 struct ConvertOptions {
-  std::optional<Dtype> dtype;  // F32, F16 or BF16; default: BF16 from GGUF, from a folder as stored
-  uint64_t shard_bytes = 0;    // most bytes of one weights file; 0: all in one
+  std::optional<Dtype> dtype;     // F32, F16 or BF16; default: BF16 from GGUF, from a folder as stored
+  uint64_t shard_bytes = 0;       // most bytes of one weights file; 0: all in one
+  std::filesystem::path adapter;  // a LoRA adapter to merge into the weights; empty: none
 };
 
 struct ConvertSummary {
@@ -22,6 +23,7 @@ struct ConvertSummary {
   std::string dtype;           // as in config.json, "as stored" where it was not changed
   bool tied = false;           // the head is the embedding
   int64_t num_vocabulary = 0;  // rows of the embedding; 0: there is none
+  int64_t num_merged = 0;      // weights that an adapter was merged into
 
   /// "272 tensors, 134,515,008 values, bfloat16, tied embeddings, vocabulary of 49,152".
   std::string describe() const;
@@ -36,8 +38,9 @@ struct ConvertSummary {
 ConvertSummary convert_gguf_to_hf(const std::filesystem::path& in, const std::filesystem::path& out,
                                   const ConvertOptions& options = {});
 
-/// The same model with weights of another type or in other shards; JSON, tokenizer and text files come along.
-/// Throws: as convert_gguf_to_hf.
+/// The same model with weights of another type or in other shards, or with an adapter merged into them (W + scale * B A
+/// in float32, rounded once); JSON, tokenizer and text files come along.
+/// Throws: as convert_gguf_to_hf; as LoraAdapter, and CheckpointError naming the adapter's module that does not fit.
 ConvertSummary convert_hf_to_hf(const std::filesystem::path& in, const std::filesystem::path& out,
                                 const ConvertOptions& options = {});
 
