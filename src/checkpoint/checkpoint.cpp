@@ -101,6 +101,28 @@ void fill(const fs::path& file, const TensorView* view, const std::string& name,
   std::memcpy(target.data_ptr(), view->bytes.data(), view->bytes.size());
 }
 
+void load_trained(const fs::path& checkpoint, Model& model) {
+  const fs::path adapter = checkpoint / kLoraWeightsFile;
+  if (fs::exists(adapter) != model.lora().has_value()) {
+    throw CheckpointError(
+        fmt::format("{}: expected a checkpoint of finetuning_type: {}, found one of {} ---> use the "
+                    "run's own config, or set overwrite_output_dir: true to start anew",
+                    checkpoint.string(), model.lora() ? "lora" : "full", model.lora() ? "full" : "lora"));
+  }
+  if (model.lora()) {
+    const SafetensorsFile file(adapter);
+    for (const Parameter& p : model.parameters()) fill(adapter, file.find(p.name), p.name, p.master);
+    const double scale = LoraAdapter(checkpoint).config().scale();
+    if (scale == model.lora()->scale()) return;
+    throw CheckpointError(
+        fmt::format("{}: expected an adapter of scale {:g} (alpha and rank), found {:g} ---> use the "
+                    "run's own config, or set overwrite_output_dir: true to start anew",
+                    (checkpoint / kLoraConfigFile).string(), model.lora()->scale(), scale));
+  }
+  const ModelWeights weights(checkpoint);
+  for (const Parameter& p : model.parameters()) fill(checkpoint, weights.find(p.name), p.name, p.master);
+}
+
 }  // namespace
 
 fs::path save_checkpoint(const fs::path& output_dir, Model& model, Optimizer& optimizer, const TrainerState& state,
@@ -112,7 +134,7 @@ fs::path save_checkpoint(const fs::path& output_dir, Model& model, Optimizer& op
     check_space(output_dir, optimizer);
     fs::remove_all(temporary);
     fs::create_directories(temporary);
-    save_model(model, source.model_folder, temporary, Dtype::kF32);
+    save_trained(model, source.model_folder, temporary, Dtype::kF32);
     if (source.content == CheckpointContent::kResumable) write_optimizer(temporary / kOptimizer, optimizer);
     write_file_atomic(temporary / "config.yaml", source.config_yaml);
     write_trainer_state(temporary, state);
@@ -198,8 +220,7 @@ void load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& optimi
                     "name it as model_name_or_path to start from its weights",
                     checkpoint.string(), kOptimizer));
   }
-  const ModelWeights weights(checkpoint);
-  for (const Parameter& p : model.parameters()) fill(checkpoint, weights.find(p.name), p.name, p.master);
+  load_trained(checkpoint, model);
   model.refresh_compute_weights();
   const SafetensorsFile moments(optimizer_path);
   for (ParameterState& s : optimizer.state()) {

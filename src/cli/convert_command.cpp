@@ -16,7 +16,7 @@ namespace qtune {
 namespace {
 
 struct Arguments {
-  std::string in, out, to = "hf", dtype, shard_size;
+  std::string in, out, to = "hf", adapter, dtype, shard_size;
 };
 
 /// "5GB" -> 5'000'000'000, as the reference library counts; KiB, MiB, GiB are powers of 1024.
@@ -38,6 +38,7 @@ int run_convert(const Arguments& arguments) {
       {"bf16", Dtype::kBF16}, {"f16", Dtype::kF16}, {"f32", Dtype::kF32}};
   ConvertOptions options;
   if (!arguments.dtype.empty()) options.dtype = kDtypes.at(arguments.dtype);
+  options.adapter = arguments.adapter;
   if (!arguments.shard_size.empty()) options.shard_bytes = parse_size(arguments.shard_size);
   try {
     const ConvertSummary summary = convert_to_hf(arguments.in, arguments.out, options);
@@ -64,6 +65,7 @@ void add_convert_command(CLI::App& app, Action& action) {
       ->add_option("--dtype", arguments->dtype,
                    "Type of the weights (default: bf16 from GGUF, from a folder as stored)")
       ->check(CLI::IsMember({"bf16", "f16", "f32"}));
+  command->add_option("--adapter", arguments->adapter, "LoRA adapter (PEFT's folder) to merge into the weights");
   command->add_option("--shard-size", arguments->shard_size,
                       "Most bytes of one weights file, like 5GB (default: one file)");
   command->callback([arguments, &action] { action = [arguments] { return run_convert(*arguments); }; });

@@ -6,6 +6,7 @@
 #include <iterator>
 #include <memory>
 
+#include "adapter_option.h"
 #include "commands.h"
 #include "dtype_option.h"
 #include "qtune/base/error.h"
@@ -19,7 +20,7 @@ namespace qtune {
 namespace {
 
 struct GenerateArguments {
-  std::string model, prompt, system, template_name, dtype = "float32";
+  std::string model, adapter, prompt, system, template_name, dtype = "float32";
   bool raw = false;
   GenerateOptions options;
 };
@@ -76,7 +77,8 @@ int run_generate(const GenerateArguments& arguments) {
         "generate: expected a prompt of fewer tokens than the model's {} positions, found {} ---> shorten the prompt",
         config.max_positions, prompt.size()));
   }
-  Model model = Model::load(arguments.model, {.compute_dtype = parse_compute_dtype(arguments.dtype)});
+  Model model = Model::load(arguments.model, {.compute_dtype = parse_compute_dtype(arguments.dtype),
+                                              .adapter = adapter_from(arguments.adapter)});
   GenerateOptions options = arguments.options;
   options.stop_ids = config.eos_ids;
   TextStream stream(*tokenizer);
@@ -95,6 +97,7 @@ void add_generate_command(CLI::App& app, Action& action) {
   auto a = std::make_shared<GenerateArguments>();
   CLI::App* command = app.add_subcommand("generate", "Answer a prompt; greedy unless --temperature is given");
   command->add_option("--model", a->model, "Model folder")->required();
+  add_adapter_option(*command, a->adapter);
   command->add_option("--prompt", a->prompt, "The user's message; without it, the standard input is read");
   auto* system = command->add_option("--system", a->system, "System message");
   auto* chat_template = command->add_option("--template", a->template_name,

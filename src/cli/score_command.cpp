@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 
+#include "adapter_option.h"
 #include "commands.h"
 #include "dtype_option.h"
 #include "qtune/base/error.h"
@@ -20,7 +21,7 @@ namespace qtune {
 namespace {
 
 struct ScoreArguments {
-  std::string model, data, config, out, template_name, dtype = "float32";
+  std::string model, adapter, data, config, out, template_name, dtype = "float32";
   std::vector<std::string> overrides;  // key=value, with --config
   int64_t batch_size = 8;
 };
@@ -61,7 +62,8 @@ int run_score(const ScoreArguments& a) {
   AtomicFileWriter out = open_named_file("--out", a.out);
   const LoadedSamples loaded = load_samples(options);
   const SampleSet& samples = loaded.samples;
-  Model model = Model::load(a.model, {.compute_dtype = parse_compute_dtype(a.dtype)});
+  Model model =
+      Model::load(a.model, {.compute_dtype = parse_compute_dtype(a.dtype), .adapter = adapter_from(a.adapter)});
   for (size_t first = 0; first < samples.size(); first += static_cast<size_t>(a.batch_size)) {
     std::vector<TokenizedSample> group;
     for (size_t i = first; i < std::min(samples.size(), first + static_cast<size_t>(a.batch_size)); ++i) {
@@ -83,6 +85,7 @@ void add_score_command(CLI::App& app, Action& action) {
   auto a = std::make_shared<ScoreArguments>();
   CLI::App* command = app.add_subcommand("score", "Loss and entropy of every trainable token, a line a sample");
   command->add_option("--model", a->model, "Model folder")->required();
+  add_adapter_option(*command, a->adapter);
   auto* data = command->add_option("--data", a->data, "Data file (.jsonl, .json)");
   auto* config = command->add_option("--config", a->config, "Training config whose dataset is scored");
   data->excludes(config);

@@ -47,6 +47,15 @@ bool is_same_folder(const std::string& a, const std::string& b) {
   return !a.empty() && !b.empty() && place(a) == place(b);
 }
 
+void check_adapter(Rules& rules, const TrainConfig& c) {
+  rules.require(!c.adapter_name_or_path || c.finetuning_type == "lora", {"adapter_name_or_path", "finetuning_type"},
+                "needs finetuning_type: lora ---> to train all weights, merge the adapter first: qtune convert "
+                "--adapter");
+  const bool all = std::find(c.lora_target.begin(), c.lora_target.end(), "all") != c.lora_target.end();
+  rules.require(!all || c.lora_target.size() == 1, {"lora_target"}, "expected all, or names of modules, found both");
+  rules.require(!c.lora_target.empty(), {"lora_target"}, "expected all, or names of modules, found none");
+}
+
 void check_folders(Rules& rules, const TrainConfig& c) {
   constexpr const char* kOverwritten = "expected a folder of the run's own, found that of {} ---> give another path";
   const std::string adapter = c.adapter_name_or_path.value_or("");
@@ -207,8 +216,6 @@ void check_not_yet(Rules& rules, const LoadedConfig& loaded) {
 
 const std::vector<NotYetRule>& not_yet_available() {
   static const std::vector<NotYetRule> rules = {
-      {"adapter_name_or_path", {"null"}, "merge the adapter into the model first"},
-      {"finetuning_type", {"full"}, "set finetuning_type: full"},
       {"lr_scheduler_type",
        {"linear", "cosine", "constant", "constant_with_warmup", "cosine_with_restarts", "polynomial", "inverse_sqrt",
         "cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_stable_decay"},
@@ -236,6 +243,7 @@ std::vector<std::string> check_config(const CheckedConfig& checked) {
   Rules rules(checked);
   check_required(rules, config);
   check_folders(rules, config);
+  check_adapter(rules, config);
   check_data(rules, config);
   check_mixing(rules, config);
   check_length(rules, config);

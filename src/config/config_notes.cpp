@@ -35,6 +35,9 @@ void note_model(Notes& notes, const TrainConfig& c) {
   notes.idle(full && c.lora_dropout != 0, "lora_dropout", kFull);
   notes.idle(full && !all_targets, "lora_target", kFull);
   notes.idle(full && c.use_rslora, "use_rslora", kFull);
+  for (const char* key : {"lora_rank", "lora_alpha", "lora_dropout", "lora_target", "use_rslora"}) {
+    notes.idle(!full && c.adapter_name_or_path, key, "the adapter of adapter_name_or_path has its own");
+  }
 }
 
 void note_data(Notes& notes, const TrainConfig& c) {

@@ -41,6 +41,21 @@ LoadSamplesOptions sample_options(const LoadedConfig& loaded, DatasetUse use, co
   return options;
 }
 
+ModelOptions model_options(const TrainConfig& config) {
+  ModelOptions options{.compute_dtype = config.bf16 ? at::kBFloat16 : at::kFloat,
+                       .use = ModelUse::kTraining,
+                       .ops = config.ops.reference ? OpsChoice::kReference : OpsChoice::kFused};
+  if (config.finetuning_type != "lora") return options;
+  const LoraConfig lora{.rank = config.lora_rank,
+                        .alpha = static_cast<double>(config.lora_alpha.value_or(2 * config.lora_rank)),
+                        .dropout = config.lora_dropout,
+                        .targets = lora_targets(config.lora_target),
+                        .rslora = config.use_rslora};
+  options.adapter = {
+      .folder = config.adapter_name_or_path.value_or(""), .config = lora, .seed = static_cast<uint64_t>(config.seed)};
+  return options;
+}
+
 PrunerOptions pruner_options(const TrainConfig& config) {
   const PruningConfig& p = config.pruning;
   PrunerOptions options;

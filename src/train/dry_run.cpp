@@ -72,10 +72,10 @@ std::string data_text(const TrainingPlan& plan) {
   return text;
 }
 
-std::string memory_text(const TrainConfig& c, const TrainingPlan& plan) {
+std::string memory_text(const TrainConfig& c, const TrainingPlan& plan, const std::optional<LoraConfig>& lora) {
   const MicroBatch largest = largest_micro_batch(plan, c.per_device_train_batch_size);
   const MemoryEstimate m = estimate_training_memory(plan.model, c.bf16 ? at::kBFloat16 : at::kFloat, largest.num_tokens,
-                                                    largest.num_targets);
+                                                    largest.num_targets, lora);
   const auto machine =
       static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
   const auto size = [](int64_t bytes) { return format_bytes(static_cast<uint64_t>(bytes)); };
@@ -124,12 +124,17 @@ std::string dry_run(const LoadedConfig& loaded, MarkStyle marks) {
   const auto checkpoint = find_checkpoint(c);
   const TrainingPlan plan = plan_training(loaded);
   check_weight_files(c.model_name_or_path, plan.model);
+  std::optional<LoraConfig> lora;
+  if (const auto adapter = model_options(c).adapter) {
+    lora = c.adapter_name_or_path ? check_lora_files(*c.adapter_name_or_path, plan.model) : adapter->config;
+  }
   std::string text = line(
       "model", fmt::format("{}, {:.1f} M parameters, {} compute", c.model_name_or_path,
                            static_cast<double>(plan.model.num_parameters()) / 1e6, c.bf16 ? "bfloat16" : "float32"));
+  if (lora) text += line("adapter", describe_lora(*lora, plan.model, c.adapter_name_or_path.value_or("new")));
   text += line("output_dir",
                checkpoint ? fmt::format("{}, resuming from {}", c.output_dir, checkpoint->string()) : c.output_dir);
-  text += steps_text(c, plan) + data_text(plan) + memory_text(c, plan) + first_batch_text(c, plan, marks);
+  text += steps_text(c, plan) + data_text(plan) + memory_text(c, plan, lora) + first_batch_text(c, plan, marks);
   return text + "\ndry run: nothing was trained or written\n";
 }
 

@@ -145,12 +145,12 @@ int TrainingLoop::stop_early() {
 void TrainingLoop::finish() {
   check_weights(run_);
   progress_.show_phase("save");
-  save_model(run_.model, config().model_name_or_path, run_.output_dir, Dtype::kBF16);
+  save_trained(run_.model, config().model_name_or_path, run_.output_dir, Dtype::kBF16);
   sync_logs();
   write_trainer_state(run_.output_dir, run_.state);
   progress_.finish();
-  spdlog::info("trained {} steps on {} of {} tokens; model (bfloat16) in {}", run_.state.step,
-               run_.state.tokens_trained, run_.state.tokens_seen, run_.output_dir.string());
+  spdlog::info("trained {} steps on {} of {} tokens; {} in {}", run_.state.step, run_.state.tokens_trained,
+               run_.state.tokens_seen, run_.model.lora() ? "adapter" : "model (bfloat16)", run_.output_dir.string());
 }
 
 int TrainingLoop::drive() {

@@ -11,6 +11,7 @@
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
 #include "qtune/checkpoint/checkpoint.h"
+#include "qtune/formats/lora_adapter.h"
 
 namespace qtune {
 namespace {
@@ -25,6 +26,17 @@ fs::path place_of(const fs::path& path) {
   return result.has_filename() ? result : result.parent_path();
 }
 
+/// A finished run's model or adapter.
+bool holds_trained(const fs::path& folder) {
+  return fs::exists(folder / "model.safetensors") || fs::exists(folder / kLoraWeightsFile);
+}
+
+/// Whether `path` lies in a checkpoint-N folder of `output`.
+bool is_among_checkpoints(const fs::path& path, const fs::path& output) {
+  const fs::path inside = path.lexically_relative(output);
+  return !inside.empty() && inside.begin()->string().starts_with("checkpoint-");
+}
+
 /// The run writes the trained model to output_dir, and writes and removes checkpoint-N in it.
 void check_not_in_the_way(const TrainConfig& config) {
   const fs::path output = place_of(config.output_dir), model = place_of(config.model_name_or_path);
@@ -34,12 +46,14 @@ void check_not_in_the_way(const TrainConfig& config) {
                     "another output_dir",
                     config.output_dir));
   }
-  const fs::path inside = model.lexically_relative(output);
-  if (!inside.empty() && inside.begin()->string().starts_with("checkpoint-")) {
+  const std::string& adapter = config.adapter_name_or_path.value_or("");
+  for (const auto& [key, path] :
+       {std::pair{"model_name_or_path", config.model_name_or_path}, std::pair{"adapter_name_or_path", adapter}}) {
+    if (path.empty() || !is_among_checkpoints(place_of(path), output)) continue;
     throw ConfigError(
-        fmt::format("output_dir: {}: model_name_or_path ({}) lies among its checkpoints, which this run would remove "
+        fmt::format("output_dir: {}: {} ({}) lies among its checkpoints, which this run would remove "
                     "or replace ---> give another output_dir",
-                    config.output_dir, config.model_name_or_path));
+                    config.output_dir, key, path));
   }
   const std::string& checkpoint = config.resume_from_checkpoint.value_or("");
   if (!checkpoint.empty() && output == place_of(checkpoint)) {
@@ -53,8 +67,7 @@ void check_not_in_the_way(const TrainConfig& config) {
 bool holds_run(const fs::path& folder) {
   std::error_code failed;
   const auto metrics_bytes = fs::file_size(folder / "metrics.jsonl", failed);
-  return (!failed && metrics_bytes > 0) || fs::exists(folder / "model.safetensors") ||
-         !list_checkpoints(folder).empty();
+  return (!failed && metrics_bytes > 0) || holds_trained(folder) || !list_checkpoints(folder).empty();
 }
 
 [[noreturn]] void refuse(const TrainConfig& config, const std::string& way) {
@@ -137,7 +150,7 @@ std::optional<fs::path> find_checkpoint(const TrainConfig& config) {
                     newest->string()));
   }
   if (newest || !holds_run(config.output_dir)) return newest;
-  if (fs::exists(fs::path(config.output_dir) / "model.safetensors")) refuse(config, "");
+  if (holds_trained(config.output_dir)) refuse(config, "");
   // A job that a scheduler starts again has to come up by itself.
   spdlog::warn("{}: the run in it ended before its first checkpoint; starting anew", config.output_dir);
   return std::nullopt;

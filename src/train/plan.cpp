@@ -70,6 +70,15 @@ Schedule make_schedule(const LoadedConfig& loaded, int64_t total_steps) {
 
 }  // namespace
 
+std::string describe_lora(const LoraConfig& lora, const ModelConfig& model, const std::string& origin) {
+  const double trained = static_cast<double>(count_lora_parameters(model, lora));
+  return fmt::format(
+      "LoRA adapter ({}): rank {}, alpha {:g}{}, dropout {:g}, on {}; {:.3g} M parameters are trained, "
+      "{:.2f} % of the model's",
+      origin, lora.rank, lora.alpha, lora.rslora ? " (rslora)" : "", lora.dropout, fmt::join(lora.targets, ", "),
+      trained / 1e6, 100 * trained / static_cast<double>(model.num_parameters()));
+}
+
 TrainingPlan plan_training(const LoadedConfig& loaded) {
   const TrainConfig& c = loaded.config;
   TrainingPlan plan{.model = read_model_config(c.model_name_or_path)};

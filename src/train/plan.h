@@ -3,10 +3,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "qtune/batch/epoch_order.h"
 #include "qtune/config/load_config.h"
-#include "qtune/model/model_config.h"
+#include "qtune/model/model.h"
 #include "qtune/optim/schedule.h"
 #include "qtune/text/load_samples.h"
 
@@ -20,6 +21,9 @@ struct TrainingPlan {
   int64_t total_steps = 0;
   Schedule schedule;
 };
+
+/// A line about the adapter; `origin`: its folder, or "new".
+std::string describe_lora(const LoraConfig& lora, const ModelConfig& model, const std::string& origin);
 
 /// Reads config.json and the data.
 /// Throws: as read_model_config and load_samples; ConfigError for a val_size that leaves nothing to train on and for a

@@ -59,6 +59,9 @@ void describe(const TrainingRun& run) {
   };
   spdlog::info("model {}: {:.1f} M parameters, {} compute", c.model_name_or_path,
                static_cast<double>(run.model.config().num_parameters()) / 1e6, c.bf16 ? "bfloat16" : "float32");
+  if (run.model.lora()) {
+    spdlog::info("{}", describe_lora(*run.model.lora(), run.model.config(), c.adapter_name_or_path.value_or("new")));
+  }
   spdlog::info("plan: {} steps of {} samples ({} samples, {} held out); pruning: samples {}, tokens {}",
                run.state.total_steps, run.state.samples_per_step, run.samples.size(), run.eval_samples.size(),
                method(c.pruning.sample.method, c.pruning.sample.keep),
@@ -97,19 +100,16 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
   const std::optional<fs::path> checkpoint = find_checkpoint(c);
   TrainingPlan plan = plan_training(loaded);
 
-  TrainingRun run{
-      .loaded = loaded,
-      .folder = std::move(folder),
-      .log = std::move(log),
-      .output_dir = c.output_dir,
-      .samples = std::move(plan.samples),
-      .eval_samples = std::move(plan.eval_samples),
-      .model = Model::load(c.model_name_or_path, {.compute_dtype = c.bf16 ? at::kBFloat16 : at::kFloat,
-                                                  .use = ModelUse::kTraining,
-                                                  .ops = c.ops.reference ? OpsChoice::kReference : OpsChoice::kFused}),
-      .pruner = std::move(pruner),
-      .resumed_from = checkpoint,
-      .token_mode = c.pruning.token.mode == "drop" ? TokenMode::kDrop : TokenMode::kMask};
+  TrainingRun run{.loaded = loaded,
+                  .folder = std::move(folder),
+                  .log = std::move(log),
+                  .output_dir = c.output_dir,
+                  .samples = std::move(plan.samples),
+                  .eval_samples = std::move(plan.eval_samples),
+                  .model = Model::load(c.model_name_or_path, model_options(c)),
+                  .pruner = std::move(pruner),
+                  .resumed_from = checkpoint,
+                  .token_mode = c.pruning.token.mode == "drop" ? TokenMode::kDrop : TokenMode::kMask};
   run.optimizer = std::make_unique<Optimizer>(
       run.model,
       AdamWOptions{

@@ -66,6 +66,7 @@ BackwardSums backward_sum(TrainingRun& run, std::span<const PackedSample> kept) 
   BackwardSums sums;
   const size_t micro_batch = static_cast<size_t>(run.config().per_device_train_batch_size);
   run.model.zero_gradients();
+  run.model.start_step(run.state.step);
   for (size_t first = 0; first < kept.size(); first += micro_batch) {
     const auto group = kept.subspan(first, std::min(micro_batch, kept.size() - first));
     const RowScores scores = run.model.forward_backward(pack(group));

@@ -1,6 +1,7 @@
 // Training checkpoints: all that a run needs to go on bit for bit.
 //
-// output_dir/checkpoint-N/ holds a model folder that transformers loads (weights in float32, the masters themselves),
+// output_dir/checkpoint-N/ holds a model folder that transformers loads (weights in float32, the masters themselves;
+// with LoRA the adapter alone, as PEFT loads it),
 // optimizer.safetensors (exp_avg.NAME, exp_avg_sq.NAME), config.yaml (the run's effective config), trainer_state.json,
 // and manifest.json with the size and XXH3 checksum of every file. It is written as checkpoint-N.tmp, synced, renamed:
 // a folder named checkpoint-N was whole once, and its manifest tells whether it still is.

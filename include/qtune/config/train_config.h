@@ -208,12 +208,15 @@ struct TrainConfig {
   template <class V>
   void model_keys(V& v) {
     v("model_name_or_path", model_name_or_path, any_value(), "Folder of the model, in Hugging Face layout. Required.");
-    v("adapter_name_or_path", adapter_name_or_path, any_value(), "Folder of a LoRA adapter to go on with.");
+    v("adapter_name_or_path", adapter_name_or_path, any_value(),
+      "Folder of a LoRA adapter to go on with; rank, scale, targets and dropout are its own.");
     v("finetuning_type", finetuning_type, one_of({"full", "lora"}), "Train all weights, or a LoRA adapter.");
     v("lora_rank", lora_rank, at_least(1), "Rank of the adapter.");
     v("lora_alpha", lora_alpha, at_least(1), "Scale of the adapter. null: 2 x lora_rank.");
     v("lora_dropout", lora_dropout, from_below(0, 1), "Dropout before the adapter.");
-    v("lora_target", lora_target, any_value(), "Modules that get an adapter; `all`: every linear layer but the head.");
+    v("lora_target", lora_target,
+      one_of({"all", "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}),
+      "Modules that get an adapter; `all`: every linear layer but the head.");
     v("use_rslora", use_rslora, any_value(), "Scale by alpha / sqrt(rank) instead of alpha / rank.");
   }
 

@@ -1,16 +1,18 @@
-// What a full fine-tuning step keeps in memory, counted from the model's sizes.
+// What a training step keeps in memory, counted from the model's sizes.
 #pragma once
 
 #include <ATen/core/ScalarType.h>
 
 #include <cstdint>
+#include <optional>
 
+#include "qtune/formats/lora_adapter.h"
 #include "qtune/model/model_config.h"
 
 namespace qtune {
 
 struct MemoryEstimate {
-  int64_t weights = 0;      // float32 masters, and the bfloat16 copy that the passes read
+  int64_t weights = 0;      // float32 masters and the bfloat16 copy that the passes read; frozen: one of them
   int64_t gradients = 0;    // float32
   int64_t optimizer = 0;    // AdamW's two moments, float32
   int64_t activations = 0;  // saved between forward and backward, for all tokens of a micro-batch
@@ -19,8 +21,9 @@ struct MemoryEstimate {
   int64_t total() const { return weights + gradients + optimizer + activations + workspace + program; }
 };
 
-/// Bytes of training with micro-batches of `num_tokens` packed tokens, `num_targets` of them in the loss.
+/// Bytes of training with micro-batches of `num_tokens` packed tokens, `num_targets` of them in the loss. With `lora`
+/// only the adapter has masters, gradients and optimizer state.
 MemoryEstimate estimate_training_memory(const ModelConfig& config, at::ScalarType compute_dtype, int64_t num_tokens,
-                                        int64_t num_targets);
+                                        int64_t num_targets, const std::optional<LoraConfig>& lora = std::nullopt);
 
 }  // namespace qtune

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "qtune/config/load_config.h"
-#include "qtune/model/model_config.h"
+#include "qtune/model/model.h"
 #include "qtune/prune/pruner.h"
 #include "qtune/text/load_samples.h"
 
@@ -19,6 +19,9 @@ enum class DatasetUse {
 
 /// How to load the samples. Only a cutoff_len that the user set is held against the model's positions.
 LoadSamplesOptions sample_options(const LoadedConfig& loaded, DatasetUse use, const ModelConfig& model);
+
+/// How to load the model: type, adapter, plain twins.
+ModelOptions model_options(const TrainConfig& config);
 
 PrunerOptions pruner_options(const TrainConfig& config);
 
