@@ -34,6 +34,15 @@ TEST(CheckConfig, RulesOverSeveralKeys) {
       {"pruning: {sample: {keep: 0.5}}\n",
        "c.yaml:5: pruning.sample.keep: has no effect without a method ---> add pruning.sample.method: qtuning, or none "
        "to prune nothing"},
+      {"adapter_name_or_path: a\n",
+       "c.yaml:5: adapter_name_or_path: needs finetuning_type: lora ---> to train all weights, merge the adapter "
+       "first: "
+       "qtune convert --adapter"},
+      {"lora_target: [all, q_proj]\n", "c.yaml:5: lora_target: expected all, or names of modules, found both"},
+      {"lora_target: qproj\n",
+       "c.yaml:5: lora_target: expected one of all, q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, "
+       "found "
+       "'qproj'"},
       {"warmup_steps: 11\nmax_steps: 10\n", "c.yaml:5: warmup_steps: expected at most max_steps (10), found 11"},
       {"num_train_epochs: 0\n",
        "c.yaml:5: num_train_epochs: expected a positive num_train_epochs or max_steps, found 0 and -1"},

@@ -146,9 +146,7 @@ TEST(Faults, AreAllReportedAtOnceWithTheirLines) {
             "c.yaml:4: bf17: unknown key; did you mean bf16?\n"
             "model_name_or_path: expected a value, found none ---> this key is required\n"
             "dataset: expected a value, found none ---> this key is required\n"
-            "output_dir: expected a value, found none ---> this key is required\n"
-            "finetuning_type: expected full, found lora (the default): not available in this version ---> set "
-            "finetuning_type: full");
+            "output_dir: expected a value, found none ---> this key is required");
 }
 
 TEST(Faults, SuggestTheFullNameOfAWordInTheWrongSection) {

@@ -29,6 +29,27 @@ TEST_P(MemoryEstimateTest, CountsWeightsAndGradientsAsTheyAreAllocated) {
   }
 }
 
+TEST_P(MemoryEstimateTest, CountsAFrozenModelOnce) {
+  const ModelFixture fixture(GetParam());
+  const LoraConfig lora{.targets = lora_targets({"all"})};
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    Model model = Model::load(
+        fixture.folder(),
+        {.compute_dtype = dtype, .use = ModelUse::kTraining, .adapter = AdapterOptions{.folder = {}, .config = lora}});
+    int64_t weights = 0, gradients = 0;
+    for (const Parameter& p : model.base_parameters()) weights += p.compute.numel() * (dtype == at::kFloat ? 4 : 2);
+    for (const Parameter& p : model.parameters()) {
+      weights += static_cast<int64_t>(p.master.nbytes());
+      if (p.compute.data_ptr() != p.master.data_ptr()) weights += static_cast<int64_t>(p.compute.nbytes());
+      gradients += static_cast<int64_t>(p.gradient.nbytes());
+    }
+    const MemoryEstimate m = estimate_training_memory(model.config(), dtype, 100, 50, lora);
+    EXPECT_EQ(m.weights, weights);
+    EXPECT_EQ(m.gradients, gradients);
+    EXPECT_EQ(m.optimizer, 2 * gradients);
+  }
+}
+
 TEST_P(MemoryEstimateTest, ActivationsGrowWithTokensAlone) {
   const ModelConfig config = read_model_config(ModelFixture(GetParam()).folder());
   const MemoryEstimate one = estimate_training_memory(config, at::kFloat, 100, 50);
