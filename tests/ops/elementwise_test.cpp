@@ -158,6 +158,43 @@ TEST_P(ElementwiseTest, EmbedEqualsItsTwin) {
   EXPECT_TRUE(at::equal(found, expected));
 }
 
+TEST_P(ElementwiseTest, RmsNormBackwardWithAFrozenWeightChangesNothingElse) {
+  const at::Tensor x = random_values({300, 33}, at::kFloat, 1), weight = random_values({33}, at::kFloat, 2);
+  const at::Tensor dy = random_values({300, 33}, GetParam(), 3), rstd = random_values({300}, at::kFloat, 4).abs();
+  const at::Tensor dx = at::zeros({300, 33}), frozen = at::zeros({300, 33});
+  rms_norm_backward(dy, x, rstd, weight, dx, at::zeros({33}));
+  rms_norm_backward(dy, x, rstd, weight, frozen, {});
+  EXPECT_TRUE(at::equal(frozen, dx));
+}
+
+TEST_P(ElementwiseTest, DropoutDropsTheAskedShareAndScalesTheRest) {
+  const at::Tensor x = at::ones({1001, 301}, GetParam()), y = poisoned({1001, 301}, GetParam());
+  dropout(x, 0.25, {.seed = 3, .stream = 9}, y);
+  const at::Tensor kept = y.to(at::kFloat);
+  const double share = (kept == 0).to(at::kDouble).mean().item<double>();
+  // Five standard errors of 301,301 draws.
+  EXPECT_NEAR(share, 0.25, 5 * std::sqrt(0.25 * 0.75 / 301301));
+  const float factor = at::full({1}, 1 / 0.75).to(GetParam()).to(at::kFloat).item<float>();
+  EXPECT_TRUE(((kept == 0) | (kept == factor)).all().item<bool>());
+  for (const int64_t axis : {0, 1}) {  // neither rows nor columns go together
+    EXPECT_GT((kept == 0).to(at::kDouble).mean(axis).min().item<double>(), 0.1);
+    EXPECT_LT((kept == 0).to(at::kDouble).mean(axis).max().item<double>(), 0.4);
+  }
+}
+
+TEST_P(ElementwiseTest, DropoutFollowsItsStreamAloneAlsoInPlace) {
+  const at::Tensor x = random_values({257, 255}, GetParam(), 1), y = poisoned({257, 255}, GetParam());
+  dropout(x, 0.5, {.seed = 3, .stream = 9}, y);
+  const auto again = [&](DropoutStream stream) {
+    const at::Tensor z = x.clone();
+    dropout(z, 0.5, stream, z);
+    return z;
+  };
+  EXPECT_TRUE(at::equal(again({.seed = 3, .stream = 9}), y));
+  EXPECT_FALSE(at::equal(again({.seed = 4, .stream = 9}), y));
+  EXPECT_FALSE(at::equal(again({.seed = 3, .stream = 8}), y));
+}
+
 INSTANTIATE_TEST_SUITE_P(Dtypes, ElementwiseTest, testing::Values(at::kFloat, at::kBFloat16),
                          [](const auto& dtype) { return dtype_test_name(dtype.param); });
 

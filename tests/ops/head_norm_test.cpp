@@ -60,6 +60,18 @@ TEST_P(HeadNormTest, BackwardEqualsAutograd) {
   }
 }
 
+TEST_P(HeadNormTest, FrozenWeightsChangeNothingElse) {
+  const at::Tensor qkv = random_values({9, kWidth}, dtype(), 4, 3);
+  const at::Tensor raw = poisoned({9, (kHeads + kKvHeads) * kHeadDim}, dtype());
+  const at::Tensor rstd = poisoned({9, kHeads + kKvHeads}, at::kFloat);
+  head_rms_norm(qkv, weights_, kHeads, kKvHeads, kEpsilon, raw, rstd);
+  const at::Tensor dqkv = random_values({9, kWidth}, dtype(), 5), frozen = dqkv.clone();
+  head_rms_norm_backward(dqkv, raw, rstd, weights_, kHeads, kKvHeads,
+                         {.query_E = at::zeros({kHeadDim}), .key_E = at::zeros({kHeadDim})});
+  head_rms_norm_backward(frozen, raw, rstd, weights_, kHeads, kKvHeads, {});
+  EXPECT_TRUE(at::equal(frozen, dqkv));
+}
+
 INSTANTIATE_TEST_SUITE_P(Dtypes, HeadNormTest, testing::Values(at::kFloat, at::kBFloat16),
                          [](const auto& dtype) { return dtype_test_name(dtype.param); });
 

@@ -84,6 +84,14 @@ TEST_P(LinearCrossEntropyTest, GradientsEqualTheTwin) {
   }
 }
 
+TEST_P(LinearCrossEntropyTest, FrozenHeadChangesNothingElse) {
+  const Inputs in = exact_inputs(65, kVocabulary, dtype(), 4);
+  const at::Tensor dhidden = poisoned({65, 16}, dtype()), frozen = poisoned({65, 16}, dtype());
+  linear_cross_entropy_backward(in.hidden_ND, in.head_VD, in.targets_N, dhidden, at::zeros({kVocabulary, 16}));
+  linear_cross_entropy_backward(in.hidden_ND, in.head_VD, in.targets_N, frozen, {});
+  EXPECT_TRUE(at::equal(frozen, dhidden));
+}
+
 TEST_P(LinearCrossEntropyTest, ChunksOfRowsChangeNothing) {
   // A vocabulary that fits into the buffer of logits only a few times, so that there are many chunks and a short last
   // one.

@@ -26,6 +26,20 @@ TEST_P(LinearTest, ProductsEqualFloat64) {
   }
 }
 
+TEST_P(LinearTest, ProductIsAddedToColumnsOfAWiderTensor) {
+  for (const int64_t n : {0, 1, 65}) {
+    const at::Tensor inner = random_values({n, 24}, dtype(), 1), weight = random_values({40, 8}, dtype(), 2);
+    const at::Tensor y = random_values({n, 100}, dtype(), 3), before = y.clone(), x = inner.narrow(1, 16, 8);
+    linear_accumulate(x, weight, y.narrow(1, 50, 40));
+    const at::Tensor product = at::matmul(x.to(at::kDouble), weight.to(at::kDouble).t());
+    EXPECT_TRUE(
+        is_close(y.narrow(1, 50, 40), before.narrow(1, 50, 40).to(at::kDouble) + product, sums_tolerance(dtype())))
+        << n;
+    EXPECT_TRUE(at::equal(y.narrow(1, 0, 50), before.narrow(1, 0, 50)));
+    EXPECT_TRUE(at::equal(y.narrow(1, 90, 10), before.narrow(1, 90, 10)));
+  }
+}
+
 TEST_P(LinearTest, WeightGradientIsAddedInFloat32) {
   for (const int64_t n : {0, 1, 65}) {
     const at::Tensor x = random_values({n, 63}, dtype(), 1), dy = random_values({n, 331}, dtype(), 2);

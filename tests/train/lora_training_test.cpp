@@ -86,14 +86,9 @@ class LoraRun : public testing::Test {
 
 TEST_F(LoraRun, KilledAndStartedAgainItEndsWithTheSameBits) {
   for (const std::string bf16 : {"bf16=false", "bf16=true"}) {
-    const Arguments overrides = kLora + kQtuningHalf +
-                                Arguments{bf16,
-                                          "lora_dropout=0.2",
-                                          "max_steps=24",
-                                          "save_strategy=steps",
-                                          "save_steps=3",
-                                          "save_total_limit=2",
-                                          "overwrite_output_dir=false"};
+    const Arguments overrides =
+        kLora + kQtuningHalf + Arguments{bf16,           "lora_dropout=0.2",  "max_steps=24", "save_strategy=steps",
+                                         "save_steps=3", "save_total_limit=2"};
     const std::string whole = "whole-" + bf16, killed = "killed-" + bf16;
     job_.run(whole, overrides);
     for (const int64_t lines : {4, 11, 20}) {
