@@ -69,7 +69,7 @@ std::vector<Example> examples() {
       {"FullWithDeepspeed", with({{"deepspeed", "examples/deepspeed/ds_z3_config.json"}}), {"deepspeed"}, {}},
       {"Lora",
        with({{"finetuning_type", "lora"}, {"lora_rank", "8"}, {"lora_target", "q_proj,v_proj"}}),
-       {"finetuning_type"},
+       {},
        {}},
       {"Evaluated",
        with({{"val_size", "0.1"},
