@@ -219,6 +219,7 @@ const std::vector<ForeignKey> kForeignKeys = {
     {"moe_aux_loss_coef", kUnsupported, "remove it: models are dense"},
     {"mp_parameters", kUnsupported, "remove it: models are not split over devices"},
     {"neftune_noise_alpha", kUnsupported, "remove it"},
+    {"new_special_tokens", kUnsupported, "add the tokens to the checkpoint before training"},
     {"new_special_tokens_config", kUnsupported, "add the tokens to the checkpoint before training"},
     {"num_mtp_layers", kUnsupported, "remove it"},
     {"parallelism_config", kUnsupported, "ranks come from the launcher: mpirun -n 8 qtune train ..."},

@@ -283,6 +283,12 @@ void RecordConverter::add_message(const JsonRecord& record, const json& message,
   }
   Message result{.role = role->second, .content = content_of(record, message, content_tag_, where)};
   result.train = is_trained(record, message, where);
+  for (const auto& [key, value] : message.items()) {
+    constexpr std::string_view kRead[] = {"train", "weight", "loss", "tool_calls", "function_call"};
+    const bool read =
+        key == role_tag_ || key == content_tag_ || std::find(kRead, std::end(kRead), key) != std::end(kRead);
+    if (!read && !value.is_null() && value != "") result.unread.push_back(key);
+  }
   conversation.messages.push_back(std::move(result));
 }
 

@@ -167,10 +167,27 @@ void check_split(const DatasetSpec& spec, const std::string& where) {
                   where, spec.split));
 }
 
+/// LLaMA-Factory passes over keys that it does not know; a mistyped one would be lost with them.
+void check_entry_keys(const json& entry, const std::string& where) {
+  static const std::vector<std::string> kKnown = {
+      "file_name", "hf_hub_url", "ms_hub_url", "om_hub_url", "script_url",  "cloud_file_name", "formatting",
+      "ranking",   "subset",     "split",      "folder",     "num_samples", "columns",         "tags"};
+  for (const auto& item : entry.items()) {
+    const std::string& key = item.key();
+    if (std::find(kKnown.begin(), kKnown.end(), key) != kKnown.end()) continue;
+    if (const std::string near = nearest_name(key, kKnown); !near.empty()) {
+      throw DataError(
+          fmt::format("{}: expected a key of dataset_info.json, found \"{}\" ---> did you mean {}?", where, key, near));
+    }
+    spdlog::warn("{}: key \"{}\" is not known, ignored", where, key);
+  }
+}
+
 DatasetSpec spec_of_entry(const std::string& name, const json& entry, const fs::path& folder) {
   const std::string where = fmt::format("{}: {}", (folder / "dataset_info.json").string(), name);
   if (!entry.is_object())
     throw DataError(fmt::format("{}: expected an object, found {} ---> fix it", where, entry.type_name()));
+  check_entry_keys(entry, where);
   if (entry.value("ranking", json(false)) == json(true)) {
     throw DataError(fmt::format("{}: expected a dataset for SFT, found ranking: true ---> choose another one", where));
   }

@@ -25,7 +25,7 @@ class DatasetReader : public RecordReader {
         source_->parse(json_);
         Record record = converter_.convert(json_, files_[num_opened_ - 1]);
         ++num_read_;
-        if (!raising_) return record;
+        return record;  // also behind a bad one: what comes after reading may find more faults to name
       } catch (const BadRecord& e) {
         note_bad(e);
         if (raising_ && num_read_ == 0 && num_bad_ >= kMaxNamedBadRecords) break;  // not this kind of file at all

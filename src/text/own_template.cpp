@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cctype>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -58,11 +59,33 @@ std::string one_line(std::string text) {
   return text.substr(0, end) + "...";
 }
 
+bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
+
+/// Whether a template asks a message for `field`: message.field, message["field"], msg.field, messages[0].field.
+bool asks_for(std::string_view source, const std::string& field) {
+  for (size_t at = source.find(field); at != std::string_view::npos; at = source.find(field, at + 1)) {
+    const size_t end = at + field.size();
+    const char before = at > 0 ? source[at - 1] : ' ', behind = end < source.size() ? source[end] : ' ';
+    if (is_word(before) || is_word(behind)) continue;
+    std::string_view owner = source.substr(0, at);
+    if (before == '.') {
+      owner.remove_suffix(1);
+    } else if (owner.ends_with("['") || owner.ends_with("[\"")) {
+      owner.remove_suffix(2);
+    } else {
+      continue;
+    }
+    if (owner.ends_with("message") || owner.ends_with("msg") || owner.ends_with("]")) return true;
+  }
+  return false;
+}
+
 class OwnTemplate final : public ChatRenderer {
  public:
-  OwnTemplate(TemplateSource source, SpecialTokens tokens) : file_(source.file.string()), tokens_(std::move(tokens)) {
+  OwnTemplate(TemplateSource source, SpecialTokens tokens)
+      : file_(source.file.string()), source_(std::move(source.text)), tokens_(std::move(tokens)) {
     try {
-      template_ = JinjaTemplate::parse(source.text);
+      template_ = JinjaTemplate::parse(source_);
     } catch (const JinjaError& e) {
       refuse(e);
     }
@@ -89,6 +112,7 @@ class OwnTemplate final : public ChatRenderer {
     list.reserve(messages.size());
     for (size_t i = 0; i < messages.size(); ++i) {
       const Message& m = messages[i];
+      check_unread(m, i);
       list.push_back(
           JinjaValue::dict({{JinjaValue::view("role"), JinjaValue::view(role_name(m.role))},
                             {JinjaValue::view("content"), JinjaValue::view(m.content, static_cast<int32_t>(i))}}));
@@ -109,6 +133,18 @@ class OwnTemplate final : public ChatRenderer {
     }
   }
 
+  /// Only role and content reach the template; what it would write of more must not be lost in silence.
+  void check_unread(const Message& message, size_t index) const {
+    for (const std::string& field : message.unread) {
+      if (!asks_for(source_, field)) continue;
+      throw DataError(
+          fmt::format("expected messages of role and content, found \"{}\" in message {}, which the chat_template asks "
+                      "for and qtune does not pass on ---> put it into the content (a thought as <think>...</think>), "
+                      "or remove it",
+                      field, index + 1));
+    }
+  }
+
   [[noreturn]] void fail(const JinjaError& e) const {
     if (e.fault() == JinjaFault::kRaised) {
       throw DataError(
@@ -122,7 +158,7 @@ class OwnTemplate final : public ChatRenderer {
                     one_line(e.what()), file_, e.line()));
   }
 
-  std::string file_;
+  std::string file_, source_;
   SpecialTokens tokens_;
   std::shared_ptr<const JinjaTemplate> template_;
 };

@@ -45,12 +45,16 @@ class CacheLock {
   CacheLock(const CacheLock&) = delete;
   CacheLock& operator=(const CacheLock&) = delete;
 
-  void wait(const std::string& data_file) {
-    if (fd_ < 0 || ::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
-    if (errno != EWOULDBLOCK) return;
+  /// False where files can't be locked.
+  bool wait(const std::string& data_file) {
+    if (fd_ < 0) return false;
+    if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) return true;
+    if (errno != EWOULDBLOCK) return false;
     spdlog::info("{}: another process tokenizes it: waiting", data_file);
-    while (::flock(fd_, LOCK_EX) != 0 && errno == EINTR) {
+    int result;
+    while ((result = ::flock(fd_, LOCK_EX)) != 0 && errno == EINTR) {
     }
+    return result == 0;
   }
 
  private:
@@ -77,6 +81,26 @@ fs::path cache_file(const fs::path& folder, const DatasetSpec& spec, const std::
   std::replace_if(
       name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c) && c != '-'; }, '_');
   return folder / fmt::format("{}-{}.samples", name, hex64(hash64(key)));
+}
+
+/// What runs that were killed left of this file. Only for who holds its lock.
+void remove_unfinished(const fs::path& file) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(file.parent_path(), ignored)) {
+    if (entry.path().filename().string().starts_with(file.filename().string() + ".tmp-")) {
+      fs::remove(entry.path(), ignored);
+    }
+  }
+}
+
+/// Records were named when they were left out; a later run only says how many there were.
+void log_reuse(const DatasetSpec& spec, const fs::path& file, const SampleCounts& counts) {
+  spdlog::info("{}: tokenized before, taken from {}", spec.file, file.string());
+  if (counts.num_bad + counts.num_untrained == 0) return;
+  spdlog::warn(
+      "{}: {} bad records and {} without a trained token were left out then ---> overwrite_cache: true names "
+      "them again",
+      spec.file, counts.num_bad, counts.num_untrained);
 }
 
 }  // namespace
@@ -148,17 +172,18 @@ std::shared_ptr<const SampleStore> open_or_make(const DatasetSpec& spec, const L
   const fs::path file = cache_file(folder, spec, key);
   const auto reuse = [&]() -> std::shared_ptr<const SampleStore> {
     auto store = open_store(file, key);
-    if (store) spdlog::info("{}: tokenized before, taken from {}", spec.file, file.string());
+    if (store) log_reuse(spec, file, store->counts());
     return store;
   };
   if (options.cache_use == CacheUse::kRead) {
     if (auto store = reuse()) return store;
   }
   CacheLock lock(file.string() + ".lock");
-  lock.wait(spec.file);
+  const bool alone = lock.wait(spec.file);
   if (options.cache_use == CacheUse::kRead) {
     if (auto store = reuse()) return store;
   }
+  if (alone) remove_unfinished(file);
   try {
     return make(file);
   } catch (const StoreWriteError& e) {

@@ -20,7 +20,6 @@ namespace {
 constexpr size_t kRecordsAtOnce = 2048;
 constexpr size_t kBytesAtOnce = size_t{8} << 20;
 constexpr int64_t kMostNamed = 1000;
-constexpr int64_t kUntrainedNamed = 3;
 
 struct Outcome {
   TokenizeResult result;
@@ -55,15 +54,25 @@ bool has_special_in_text(const Record& record, const AddedTokenFinder& special_t
   return std::any_of(parts.begin(), parts.end(), [](const TextPart& part) { return part.id >= 0; });
 }
 
-std::vector<Record> read_some(RecordReader& reader) {
+/// The next records, and the error that the reader ended with.
+struct Batch {
   std::vector<Record> records;
-  for (size_t bytes = 0; records.size() < kRecordsAtOnce && bytes < kBytesAtOnce;) {
-    std::optional<Record> record = reader.next();
-    if (!record) break;
-    bytes += size_in_memory(*record);
-    records.push_back(std::move(*record));
+  std::exception_ptr error;
+};
+
+Batch read_some(RecordReader& reader) {
+  Batch batch;
+  try {
+    for (size_t bytes = 0; batch.records.size() < kRecordsAtOnce && bytes < kBytesAtOnce;) {
+      std::optional<Record> record = reader.next();
+      if (!record) break;
+      bytes += size_in_memory(*record);
+      batch.records.push_back(std::move(*record));
+    }
+  } catch (...) {
+    batch.error = std::current_exception();
   }
-  return records;
+  return batch;
 }
 
 /// Names all bad records. A single one that stops the run is named by the error itself.
@@ -84,6 +93,11 @@ class BadRecords {
       if (count_ == 2) spdlog::error("{}", first_);
       spdlog::error("{}", text);
     }
+  }
+
+  /// For when another error is the one that is thrown.
+  void name_the_only_one() const {
+    if (count_ == 1) spdlog::error("{}", first_);
   }
 
   /// Throws where bad records stop the run and there was one.
@@ -118,15 +132,16 @@ class DatasetTokenizer {
   std::shared_ptr<const SampleStore> run(const std::string& key) {
     const auto reader = open_records(spec_);
     TokenizingProgress progress(spec_.file);
-    std::vector<Record> records = read_some(*reader);
-    while (!records.empty()) {
+    for (Batch batch = read_some(*reader); !batch.records.empty() || batch.error;) {
       // The next records are read while these are tokenized.
-      auto next = std::async(std::launch::async, [&] { return read_some(*reader); });
-      prepare_tools(records);
-      note_idle_options(records);
-      for (Outcome& outcome : tokenize_all(records)) take(outcome);
+      std::future<Batch> next;
+      if (!batch.error) next = std::async(std::launch::async, [&] { return read_some(*reader); });
+      prepare_tools(batch.records);
+      note_idle_options(batch.records);
+      for (Outcome& outcome : tokenize_all(batch.records)) take(outcome);
       progress.update(counts_.num_records);
-      records = get(next);
+      if (batch.error) rethrow(batch.error);
+      batch = next.get();
     }
     progress.finish();
     bad_.check();
@@ -136,16 +151,15 @@ class DatasetTokenizer {
   }
 
  private:
-  /// What the reader finds wrong joins what was wrong before.
-  std::vector<Record> get(std::future<std::vector<Record>>& records) {
+  /// What the reader found wrong joins what was wrong before.
+  [[noreturn]] void rethrow(const std::exception_ptr& error) {
     try {
-      return records.get();
-    } catch (const DataError&) {
-      if (spec_.on_bad_data == OnBadData::kRaise && bad_.count() > 0) {
-        bad_.add(std::current_exception());
-        bad_.check();
-      }
-      throw;
+      std::rethrow_exception(error);
+    } catch (const DataError& e) {
+      if (spec_.on_bad_data == OnBadData::kSkip || bad_.count() == 0) throw;
+      bad_.name_the_only_one();
+      throw DataError(
+          fmt::format("{}; besides, {} records that can't be tokenized, named in the log", e.what(), bad_.count()));
     }
   }
 
@@ -250,7 +264,7 @@ class DatasetTokenizer {
   void name_untrained(const TokenizeResult& result) {
     const std::string place = result.sample.id.place();
     if (++counts_.num_untrained == 1) counts_.first_untrained = place;
-    if (options_.untrained == UntrainedSamples::kKeep || counts_.num_untrained > kUntrainedNamed) return;
+    if (options_.untrained == UntrainedSamples::kKeep || counts_.num_untrained > kMostNamed) return;
     spdlog::warn("left out {}: no trained token{}", place,
                  result.truncated ? fmt::format(" within cutoff_len ({} tokens)", result.full_length) : "");
   }

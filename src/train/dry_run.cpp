@@ -121,6 +121,7 @@ std::string first_batch_text(const TrainConfig& c, const TrainingPlan& plan, Mar
 std::string dry_run(const LoadedConfig& loaded, MarkStyle marks) {
   const TrainConfig& c = loaded.config;
   make_pruner(pruner_options(c));  // for its faults
+  const OutputDir folder(c);
   const auto checkpoint = find_checkpoint(c);
   const TrainingPlan plan = plan_training(loaded);
   check_weight_files(c.model_name_or_path, plan.model);

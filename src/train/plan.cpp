@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <span>
 
 #include "qtune/base/error.h"
@@ -18,11 +19,14 @@ namespace {
 
 constexpr uint64_t kHeldOutStream = 0x68656c64;  // "held": apart from other users of the seed
 
-LoadedSamples load_logged(const LoadedConfig& loaded, DatasetUse use, const ModelConfig& model) {
-  const LoadSamplesOptions options = sample_options(loaded, use, model);
+/// "config.yaml:12: ", to start a message about a key.
+std::string origin_of(const LoadedConfig& loaded, const std::string& key) {
+  const auto origin = loaded.origins.find(key);
+  return origin == loaded.origins.end() ? "" : origin->second + ": ";
+}
+
+LoadedSamples load_logged(const LoadSamplesOptions& options, const std::vector<std::string>& names) {
   LoadedSamples samples = load_samples(options);
-  const TrainConfig& c = loaded.config;
-  const auto& names = use == DatasetUse::kTraining ? c.dataset : c.eval_dataset;
   spdlog::info("{}: {}", fmt::join(names, ", "), samples.summary());
   for (const std::string& warning : sample_warnings(samples.samples, sample_check_options(samples, options))) {
     spdlog::warn("{}", warning);
@@ -31,11 +35,13 @@ LoadedSamples load_logged(const LoadedConfig& loaded, DatasetUse use, const Mode
 }
 
 /// Moves val_size samples (a share below 1, or a count), drawn by the seed, to the held-out set. Both keep their order.
-void hold_out(const TrainConfig& config, SampleSet& samples, SampleSet& held_out) {
+void hold_out(const LoadedConfig& loaded, SampleSet& samples, SampleSet& held_out) {
+  const TrainConfig& config = loaded.config;
   const double n = static_cast<double>(samples.size());
   const int64_t count = static_cast<int64_t>(config.val_size < 1 ? std::ceil(config.val_size * n) : config.val_size);
   if (count >= static_cast<int64_t>(samples.size())) {
-    throw ConfigError(fmt::format("val_size: {} of {} samples would leave none to train on", count, samples.size()));
+    throw ConfigError(fmt::format("{}val_size: expected to leave samples to train on, found {} of {} ---> lower it",
+                                  origin_of(loaded, "val_size"), count, samples.size()));
   }
   auto order =
       random_permutation(static_cast<uint64_t>(config.seed), kHeldOutStream, static_cast<int64_t>(samples.size()));
@@ -55,11 +61,10 @@ Schedule make_schedule(const LoadedConfig& loaded, int64_t total_steps) {
   const TrainConfig& c = loaded.config;
   const int64_t warmup = resolve_warmup_steps(c.warmup_steps, c.warmup_ratio, total_steps);
   if (warmup > total_steps) {
-    const auto origin = loaded.origins.find("warmup_steps");
     throw ConfigError(
         fmt::format("{}warmup_steps: expected at most {}, the steps of this run, found {} ---> use "
                     "warmup_ratio, or train longer",
-                    origin == loaded.origins.end() ? "" : origin->second + ": ", total_steps, warmup));
+                    origin_of(loaded, "warmup_steps"), total_steps, warmup));
   }
   return {.type = parse_schedule_type(c.lr_scheduler_type),
           .peak_learning_rate = c.learning_rate,
@@ -82,11 +87,15 @@ std::string describe_lora(const LoraConfig& lora, const ModelConfig& model, cons
 TrainingPlan plan_training(const LoadedConfig& loaded) {
   const TrainConfig& c = loaded.config;
   TrainingPlan plan{.model = read_model_config(c.model_name_or_path)};
-  LoadedSamples training = load_logged(loaded, DatasetUse::kTraining, plan.model);
+  // A wrong name of held-out data is found before the training data is read.
+  const LoadSamplesOptions training_options = sample_options(loaded, DatasetUse::kTraining, plan.model);
+  std::optional<LoadSamplesOptions> held_out_options;
+  if (!c.eval_dataset.empty()) held_out_options = sample_options(loaded, DatasetUse::kHeldOut, plan.model);
+  LoadedSamples training = load_logged(training_options, c.dataset);
   plan.samples = std::move(training.samples);
   plan.tokenizer = training.tokenizer;
-  if (!c.eval_dataset.empty()) plan.eval_samples = load_logged(loaded, DatasetUse::kHeldOut, plan.model).samples;
-  if (c.val_size > 0) hold_out(c, plan.samples, plan.eval_samples);
+  if (held_out_options) plan.eval_samples = load_logged(*held_out_options, c.eval_dataset).samples;
+  if (c.val_size > 0) hold_out(loaded, plan.samples, plan.eval_samples);
   plan.epochs = {.num_samples = static_cast<int64_t>(plan.samples.size()),
                  .samples_per_step = c.per_device_train_batch_size * c.gradient_accumulation_steps,
                  .seed = static_cast<uint64_t>(c.seed)};

@@ -18,7 +18,7 @@ TrainConfig odd_config() {
   TrainConfig config = load_more("pruning: {sample: {method: qtuning}, token: {method: qtuning}}\n").config;
   config.model_name_or_path = "a \"b\" \\ c: d #e\n\tf";
   config.output_dir = "null";
-  config.template_name = "";
+  config.template_name = "llama3";
   config.dataset_dir = "-";
   config.dataset = {"with, comma", "-", "[x]", "~", "\xc3\xa9"};
   config.learning_rate = 1.0 / 3.0 * 1e-5;
@@ -34,7 +34,7 @@ TEST(ToYaml, ReadsBackToTheSameValues) {
   EXPECT_EQ(to_yaml(back), yaml);
   EXPECT_EQ(back.model_name_or_path, config.model_name_or_path);
   EXPECT_EQ(back.output_dir, "null");
-  EXPECT_EQ(back.template_name, "");
+  EXPECT_EQ(back.template_name, "llama3");
   EXPECT_EQ(back.dataset_dir, "-");
   EXPECT_EQ(back.dataset, config.dataset);
   EXPECT_EQ(back.learning_rate, config.learning_rate);

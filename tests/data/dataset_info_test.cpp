@@ -58,6 +58,13 @@ TEST_F(DatasetInfo, ColumnsOfTheConfigWin) {
   EXPECT_EQ(spec.tags, (std::map<std::string, std::string>{{"role_tag", "who"}, {"user_tag", "me"}}));
 }
 
+TEST_F(DatasetInfo, AMistypedKeyOfAnEntryIsNamedAndOthersArePassedOver) {
+  write("dataset_info.json", R"({"mine": {"file_name": "m.json", "colums": {"prompt": "q"}},
+                                 "noted": {"file_name": "m.json", "_comment": "from the shop"}})");
+  EXPECT_THAT(error_of({"mine"}), AllOf(HasSubstr("\"colums\""), HasSubstr("did you mean columns?")));
+  EXPECT_EQ(error_of({"noted"}), "");
+}
+
 TEST_F(DatasetInfo, AnUnknownNameListsTheKnownOnesAndTheNearest) {
   write("dataset_info.json", R"({"identity": {"file_name": "i.json"}, "alpaca_en": {"file_name": "a.json"}})");
   EXPECT_THAT(error_of({"identitty"}), AllOf(HasSubstr("alpaca_en, identity"), HasSubstr("did you mean identity?")));

@@ -116,6 +116,37 @@ TEST_F(LoadSamples, SkippingCountsWhatCannotBeReadAndWhatCannotBeRendered) {
   EXPECT_EQ(loaded.counts.num_records, 1);
 }
 
+TEST_F(LoadSamples, BadRecordsOfReadingAndOfRenderingAreAllNamed) {
+  write_byte_tokenizer(dir_.path());
+  options_.template_name = "llama2";  // wants the user first
+  const std::string good = R"({"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]})";
+  const std::string wrong_roles = R"({"messages":[{"role":"assistant","content":"a"}]})";
+  add_file(good + "\n" + wrong_roles + "\nnonsense\n" + wrong_roles + "\n" + good + "\n[]\n");
+  testing::internal::CaptureStdout();
+  const std::string thrown = error();
+  const std::string log = testing::internal::GetCapturedStdout();
+  EXPECT_THAT(thrown, AllOf(HasSubstr("in all 2 bad records"), HasSubstr("besides, 2 records")));
+  for (const int line : {2, 3, 4, 6}) EXPECT_THAT(log, HasSubstr(fmt::format("d0.jsonl:{}: ", line)));
+}
+
+TEST_F(LoadSamples, AFieldThatTheCheckpointsTemplateAsksForIsNotLostInSilence) {
+  write_byte_tokenizer(dir_.path());
+  options_.template_name = "";
+  std::ofstream(dir_ / "chat_template.jinja")
+      << "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+         "{% if message.reasoning_content %}<think>{{ message['reasoning_content'] }}</think>{% endif %}"
+         "{{ message.content }}<|im_end|>\n{% endfor %}{% set name = tools %}";
+  const auto with_field = [](const std::string& field) {
+    return R"({"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a",")" + field +
+           R"(":"because"}]})";
+  };
+  add_file(with_field("name") + "\n" + with_field("source"));
+  EXPECT_EQ(load().samples.size(), 2u);  // nobody asks for these
+  options_.datasets.clear();
+  add_file(with_field("reasoning_content"));
+  EXPECT_THAT(error(), AllOf(HasSubstr("d0.jsonl:1:"), HasSubstr("\"reasoning_content\" in message 2")));
+}
+
 TEST_F(LoadSamples, TruncatedAndDroppedSamplesAreCounted) {
   add_file("{\"input_ids\":[1,2,3,4,5,6]}\n{\"input_ids\":[1,2]}");
   options_.tokenize.cutoff_len = 4;

@@ -128,6 +128,16 @@ TEST_F(SampleCache, ADamagedFileIsMadeAgain) {
   EXPECT_EQ(answer(), "grape");
 }
 
+TEST_F(SampleCache, WhatAKilledRunLeftIsRemoved) {
+  answer();
+  const fs::path file = options_.cache_folder / cache_files().at(0);
+  std::ofstream(file.string() + ".tmp-123-0") << "half of it";
+  std::ofstream(options_.cache_folder / "other.samples.tmp-5-0") << "another's";
+  options_.cache_use = CacheUse::kOverwrite;
+  answer();
+  EXPECT_THAT(cache_files(), testing::UnorderedElementsAre(file.filename().string(), "other.samples.tmp-5-0"));
+}
+
 TEST_F(SampleCache, CountsComeFromTheCacheToo) {
   std::ofstream(data_, std::ios::app) << "nonsense\n";
   options_.datasets[0].on_bad_data = OnBadData::kSkip;

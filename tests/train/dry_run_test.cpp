@@ -40,6 +40,7 @@ TEST(DryRun, FindsFaultsOfModelDataAndFolder) {
   job.write_data(random_samples(8, 3));
   EXPECT_EQ(run_process(job.train("run", {"dry_run=true", "model_name_or_path=/no/such/model"})).exit_code, 4);
   EXPECT_EQ(run_process(job.train("run", {"dry_run=true", "dataset=/no/such.jsonl"})).exit_code, 3);
+  EXPECT_EQ(run_process(job.train("run", {"dry_run=true", "output_dir=/etc/passwd"})).exit_code, 2);
   job.run("done", {"max_steps=1"});
   EXPECT_EQ(run_process(job.train("done", {"dry_run=true"})).exit_code, 2);
 }
@@ -51,6 +52,22 @@ TEST(WarmUp, LongerThanTheRunIsAnErrorBeforeAnyWeightIsRead) {
   EXPECT_EQ(result.exit_code, 2);
   EXPECT_THAT(result.err, HasSubstr("command line: warmup_steps: expected at most 2, the steps of this run, found 3"));
   EXPECT_THAT(result.err, ::testing::Not(HasSubstr("model ")));
+}
+
+TEST(EvalDataset, AWrongNameIsFoundBeforeTheTrainingDataIsRead) {
+  TrainingJob job;
+  job.write_data(random_samples(8, 7));
+  const ProcessResult result = run_process(job.train("run", {"eval_dataset=/no/such.jsonl", "eval_strategy=epoch"}));
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_THAT(result.err, ::testing::Not(HasSubstr("trained")));
+}
+
+TEST(ValSize, ThatLeavesNothingToTrainOnNamesItsPlace) {
+  TrainingJob job;
+  job.write_data(random_samples(8, 8));
+  const ProcessResult result = run_process(job.train("run", {"val_size=8", "eval_strategy=epoch"}));
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_THAT(result.err, HasSubstr("command line: val_size: expected to leave samples to train on, found 8 of 8"));
 }
 
 TEST(TokenizedPath, ASecondRunTakesItsSamplesFromThere) {

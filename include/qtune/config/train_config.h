@@ -226,7 +226,9 @@ struct TrainConfig {
       "Files, or names from `dataset_info.json` in dataset_dir; a list, or one text with commas. Required.");
     v("dataset_dir", dataset_dir, any_value(), "Folder with `dataset_info.json`.");
     v.section("columns", columns);
-    v("template", template_name, any_value(),
+    v("template", template_name,
+      one_of({"alpaca", "chatml", "default", "empty", "llama2", "llama3", "mistral", "mistral_small", "qwen", "qwen3",
+              "qwen3_nothink", "smollm", "smollm2", "vicuna"}),
       "Chat template by LLaMA-Factory's name. null: the model's own. Not needed for pre-tokenized data.");
     v("enable_thinking", enable_thinking, any_value(),
       "Template `qwen3` puts an empty thought before an answer without one. Other templates have no thoughts.");
