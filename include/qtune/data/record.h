@@ -26,8 +26,8 @@ enum class Role { kSystem, kUser, kAssistant, kTool };
 
 struct Message {
   Role role;
-  std::string content;  // UTF-8
-  bool train = true;    // only read for kAssistant: its tokens are trainable
+  std::string content;                   // UTF-8
+  bool train = true;                     // only read for kAssistant: its tokens are trainable
   std::vector<std::string> unread = {};  // other keys that the message has: a checkpoint's template may ask for them
 };
 
