@@ -10,9 +10,8 @@ namespace qtune {
 
 /// Where a sample comes from; travels with it to the last log line (DESIGN: any sample's fate can be told).
 struct SampleId {
-  std::string file;  // path as given
-  int64_t line =
-      0;  // 1-based line of a .jsonl file; 1-based index of the record in a .json array, of the row in .parquet
+  std::string file;        // path as given
+  int64_t line = 0;        // from 1: the line of a .jsonl file, the record of a .json array, the row of .parquet
   std::string record;      // the record's own "id" as text, may be empty
   bool is_number = false;  // that id was a JSON number
 
