@@ -13,6 +13,8 @@
 namespace qtune {
 namespace {
 
+constexpr int64_t kWidestIndent = 100'000;
+
 /// soft_str: what escape made stays marked.
 template <JinjaValue (*kFunction)(JinjaInterpreter&, const JinjaValue&)>
 JinjaValue of_text(JinjaInterpreter& in, JinjaArguments& arguments) {
@@ -77,7 +79,7 @@ JinjaValue indent(JinjaInterpreter& in, JinjaArguments& arguments) {
   const JinjaString& string = as<JinjaString>(given.string(in, 0));
   const bool is_text = given.has(1) && given[1].is_string();
   const int64_t width = is_text ? 0 : given.integer(in, 1, 4);
-  if (width > 100'000) in.fail(JinjaFault::kLimit, "an indent that is too wide");
+  if (width > kWidestIndent) in.fail(JinjaFault::kLimit, "an indent that is too wide");
   const std::string spaces =
       is_text ? std::string(text_of(given[1])) : std::string(static_cast<size_t>(std::max<int64_t>(width, 0)), ' ');
   JinjaText out;
@@ -107,7 +109,9 @@ JinjaValue tojson(JinjaInterpreter& in, JinjaArguments& arguments) {
     if (given[2].is_string()) {
       style.indent = text_of(given[2]);
     } else {
-      style.indent = std::string(static_cast<size_t>(std::clamp<int64_t>(given.integer(in, 2, 0), 0, 1000)), ' ');
+      const int64_t width = given.integer(in, 2, 0);
+      if (width > kWidestIndent) in.fail(JinjaFault::kLimit, "an indent that is too wide");
+      style.indent = std::string(static_cast<size_t>(std::max<int64_t>(width, 0)), ' ');
     }
   }
   if (given.has(3) && given[3].kind() != JinjaKind::kNone) {

@@ -105,6 +105,12 @@ void add_counted(const SampleCheckOptions& options, std::vector<std::string>& wa
     warnings.push_back(fmt::format("{} of {} samples are cut to {} tokens ---> raise cutoff_len", counts.num_truncated,
                                    counts.num_records, options.cutoff_len));
   }
+  if (counts.num_start_lost > 0) {
+    warnings.push_back(fmt::format(
+        "the first word of an answer is not trained in {} of {} samples, the first {}: its token begins with the "
+        "template's space before the answer ---> train_on_prompt, or one of the templates that template: names",
+        counts.num_start_lost, counts.num_records, counts.first_start_lost));
+  }
   if (counts.num_special_in_text > 0) {
     warnings.push_back(fmt::format(
         "special tokens are written in the messages of {} of {} samples, the first {}: the model takes them for the "

@@ -73,6 +73,8 @@ SampleCounts& SampleCounts::operator+=(const SampleCounts& other) {
   if (first_untrained.empty()) first_untrained = other.first_untrained;
   num_special_in_text += other.num_special_in_text;
   if (first_special_in_text.empty()) first_special_in_text = other.first_special_in_text;
+  num_start_lost += other.num_start_lost;
+  if (first_start_lost.empty()) first_start_lost = other.first_start_lost;
   return *this;
 }
 
@@ -108,8 +110,10 @@ void SampleStore::read() {
              .num_too_long = info.at("num_too_long"),
              .num_untrained = info.at("num_untrained"),
              .first_untrained = info.at("first_untrained"),
-             .num_special_in_text = info.value("num_special_in_text", int64_t{0}),
-             .first_special_in_text = info.value("first_special_in_text", "")};
+             .num_special_in_text = info.at("num_special_in_text"),
+             .first_special_in_text = info.at("first_special_in_text"),
+             .num_start_lost = info.at("num_start_lost"),
+             .first_start_lost = info.at("first_start_lost")};
 }
 
 TokenizedSample SampleStore::at(int64_t index) const {
@@ -189,7 +193,9 @@ std::shared_ptr<const SampleStore> SampleStoreWriter::finish(const SampleCounts&
                                {"num_untrained", counts.num_untrained},
                                {"first_untrained", counts.first_untrained},
                                {"num_special_in_text", counts.num_special_in_text},
-                               {"first_special_in_text", counts.first_special_in_text}};
+                               {"first_special_in_text", counts.first_special_in_text},
+                               {"num_start_lost", counts.num_start_lost},
+                               {"first_start_lost", counts.first_start_lost}};
   const std::string ids_and_info = ids_ + info.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   Trailer trailer{.rows_begin = position_, .num_rows = rows_.size()};
   trailer.ids_begin = trailer.rows_begin + rows_.size() * sizeof(SampleStore::Row);

@@ -249,6 +249,7 @@ class DatasetTokenizer {
     const TokenizeResult& result = outcome.result;
     if (outcome.special_in_text && ++counts_.num_special_in_text == 1)
       counts_.first_special_in_text = result.sample.id.place();
+    if (result.start_lost && ++counts_.num_start_lost == 1) counts_.first_start_lost = result.sample.id.place();
     if (result.truncated) ++counts_.num_truncated;
     if (result.status == SampleStatus::kTooLong) {
       ++counts_.num_too_long;

@@ -15,6 +15,7 @@ struct Draft {
   TokenizedSample sample;
   std::vector<TokenTurn> turns;
   std::vector<uint8_t> is_content;
+  bool start_lost = false;
 };
 
 /// Index of the first token that begins at or behind byte `offset`, looking from token `from` on.
@@ -54,6 +55,8 @@ Draft draft_conversation(const Conversation& conversation, const Tokenizer& toke
       sample.trained[i] = train;
       sample.end_of_turn[i] = train && i >= content_end;
     }
+    const bool has_content = turn.begin < turn.end_of_turn;
+    draft.start_lost |= train && has_content && answer > at && tokens[answer - 1].end > turn.begin;
     draft.turns.push_back({at, answer, content_end, behind});
     at = behind;
   }
@@ -123,6 +126,7 @@ TokenizeResult tokenize_sample(const Record& record, const Tokenizer* tokenizer,
     draft = draft_pre_tokenized(std::get<PreTokenized>(record), options);
   }
   TokenizeResult result;
+  result.start_lost = draft.start_lost && options.prompt == PromptTraining::kNone;
   result.full_length = draft.sample.num_tokens();
   if (result.full_length > options.cutoff_len) {
     if (options.excess == ExcessLength::kRaise) {

@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "qtune/base/error.h"
+#include "qtune/text/sample_checks.h"
 #include "support/byte_tokenizer.h"
 #include "support/temp_dir.h"
 
@@ -145,6 +147,29 @@ TEST_F(LoadSamples, AFieldThatTheCheckpointsTemplateAsksForIsNotLostInSilence) {
   options_.datasets.clear();
   add_file(with_field("reasoning_content"));
   EXPECT_THAT(error(), AllOf(HasSubstr("d0.jsonl:1:"), HasSubstr("\"reasoning_content\" in message 2")));
+}
+
+TEST_F(LoadSamples, AnAnswerWhoseFirstTokenBeginsInTheTemplateIsCounted) {
+  write_byte_tokenizer(dir_.path());
+  add_file(kTrained);
+  EXPECT_EQ(load().counts.num_start_lost, 0);
+  options_.datasets.clear();
+  // A merge of the space and the first letter.
+  std::ifstream in(dir_ / "tokenizer.json");
+  auto tokenizer = nlohmann::json::parse(in);
+  const int id = static_cast<int>(tokenizer["model"]["vocab"].size()) + 100;
+  tokenizer["model"]["vocab"]["\u0120w"] = id;
+  tokenizer["model"]["merges"] = {"\u0120 w"};
+  std::ofstream(dir_ / "tokenizer.json") << tokenizer.dump();
+  std::ofstream(dir_ / "chat_template.jinja")
+      << "{% for message in messages %}{{ message.role + ': ' + message.content }}\n{% endfor %}";
+  options_.template_name = "";
+  add_file(kTrained);
+  const LoadedSamples loaded = load();
+  EXPECT_EQ(loaded.counts.num_start_lost, 1);
+  EXPECT_THAT(loaded.counts.first_start_lost, HasSubstr("d0.jsonl:1"));
+  EXPECT_THAT(sample_warnings(loaded.samples, sample_check_options(loaded, options_)),
+              testing::Contains(HasSubstr("first word of an answer is not trained in 1 of 1")));
 }
 
 TEST_F(LoadSamples, TruncatedAndDroppedSamplesAreCounted) {

@@ -30,6 +30,7 @@ SampleCheckOptions sample_check_options(const LoadedSamples& loaded, const LoadS
 /// - More than max_untrained_fraction of the samples without a trained token, more than half of them cut, more than 1 %
 ///   duplicates.
 /// - Special tokens written in the messages' text.
+/// - Answers whose first word is not trained, because its token begins before the answer does.
 /// Reads `max_samples` samples at most (less if they are long), else tables only. Empty: no fault.
 std::vector<std::string> sample_warnings(const SampleSet& samples, const SampleCheckOptions& options);
 

@@ -25,6 +25,8 @@ struct SampleCounts {
   std::string first_untrained = {};  // the first one's place
   int64_t num_special_in_text = 0;   // with a special token written in a message
   std::string first_special_in_text = {};
+  int64_t num_start_lost = 0;  // TokenizeResult::start_lost
+  std::string first_start_lost = {};
 
   SampleCounts& operator+=(const SampleCounts& other);
 };

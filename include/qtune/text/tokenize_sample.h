@@ -40,6 +40,7 @@ struct TokenizeResult {
   TokenizedSample sample;   // for kTooLong as it was; for kNothingTrained what is left
   int64_t full_length = 0;  // tokens before truncation
   bool truncated = false;   // tokens were cut away (kTruncated, or kNothingTrained because of it)
+  bool start_lost = false;  // an answer's first word shares its token with the template's text before it: not trained
 };
 
 /// Tokens of one record, and which of them are trained.
