@@ -19,7 +19,6 @@ namespace {
 
 constexpr size_t kRecordsAtOnce = 2048;
 constexpr size_t kBytesAtOnce = size_t{8} << 20;
-constexpr int64_t kMostNamed = 1000;
 
 struct Outcome {
   TokenizeResult result;
@@ -84,12 +83,12 @@ class BadRecords {
     ++count_;
     const std::string text = message(error);
     if (spec_.on_bad_data == OnBadData::kSkip) {
-      if (count_ <= kMostNamed) spdlog::warn("skipped {}", text);
+      if (count_ <= kMaxNamedBadRecords) spdlog::warn("skipped {}", text);
       return;
     }
     if (count_ == 1) {
       first_ = text;
-    } else if (count_ <= kMostNamed) {
+    } else if (count_ <= kMaxNamedBadRecords) {
       if (count_ == 2) spdlog::error("{}", first_);
       spdlog::error("{}", text);
     }
@@ -265,7 +264,7 @@ class DatasetTokenizer {
   void name_untrained(const TokenizeResult& result) {
     const std::string place = result.sample.id.place();
     if (++counts_.num_untrained == 1) counts_.first_untrained = place;
-    if (options_.untrained == UntrainedSamples::kKeep || counts_.num_untrained > kMostNamed) return;
+    if (options_.untrained == UntrainedSamples::kKeep || counts_.num_untrained > kMaxNamedBadRecords) return;
     spdlog::warn("left out {}: no trained token{}", place,
                  result.truncated ? fmt::format(" within cutoff_len ({} tokens)", result.full_length) : "");
   }

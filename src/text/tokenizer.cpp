@@ -43,7 +43,7 @@ struct Stretch {
   }
 };
 
-class BpeTokenizer final : public Tokenizer {
+class BpeTokenizer final : public SinkTokenizer {
  public:
   explicit BpeTokenizer(const TokenizerSpec& spec)
       : model_(spec.model),
@@ -71,22 +71,6 @@ class BpeTokenizer final : public Tokenizer {
     if (decoder_.size() == 1 && decoder_[0].kind == DecodeStep::Kind::kByteLevel) {
       for (const std::string& token : tokens_) bytes_.push_back(byte_level_bytes(token));
     }
-  }
-
-  std::vector<int32_t> encode(std::string_view text) const override {
-    std::vector<int32_t> ids;
-    ids.reserve(text.size() / 4 + 8);
-    TokenSink sink{.ids = &ids};
-    encode_into(text, sink);
-    return ids;
-  }
-
-  std::vector<TokenSpan> encode_with_offsets(std::string_view text) const override {
-    std::vector<TokenSpan> spans;
-    spans.reserve(text.size() / 4 + 8);
-    TokenSink sink{.spans = &spans};
-    encode_into(text, sink);
-    return spans;
   }
 
   std::string decode(std::span<const int32_t> ids) const override {
@@ -135,7 +119,7 @@ class BpeTokenizer final : public Tokenizer {
     return id >= 0 && static_cast<size_t>(id) < known_.size() && known_[static_cast<size_t>(id)];
   }
 
-  void encode_into(std::string_view text, TokenSink& sink) const {
+  void encode_into(std::string_view text, TokenSink& sink) const override {
     check_encodable(text);
     std::vector<TextPart> parts;
     raw_tokens_.split(text, parts);

@@ -57,7 +57,7 @@ std::unique_ptr<BpeCuts> cuts_of(const SentencePieceFile& file) {
   return cuts->finish() ? std::move(cuts) : nullptr;
 }
 
-class SentencePieceTokenizer final : public Tokenizer {
+class SentencePieceTokenizer final : public SinkTokenizer {
  public:
   SentencePieceTokenizer(const SentencePieceFile& file, const TokenizerAdditions& additions)
       : whole_(load_processor(file.bytes)),
@@ -81,22 +81,6 @@ class SentencePieceTokenizer final : public Tokenizer {
       if (token.use == Use::kSpecial) special.push_back({.id = static_cast<int32_t>(id), .content = token.text});
     }
     finder_ = AddedTokenFinder(std::move(special));
-  }
-
-  std::vector<int32_t> encode(std::string_view text) const override {
-    std::vector<int32_t> ids;
-    ids.reserve(text.size() / 4 + 8);
-    TokenSink sink{.ids = &ids};
-    encode_into(text, sink);
-    return ids;
-  }
-
-  std::vector<TokenSpan> encode_with_offsets(std::string_view text) const override {
-    std::vector<TokenSpan> spans;
-    spans.reserve(text.size() / 4 + 8);
-    TokenSink sink{.spans = &spans};
-    encode_into(text, sink);
-    return spans;
   }
 
   std::string decode(std::span<const int32_t> ids) const override {
@@ -162,7 +146,7 @@ class SentencePieceTokenizer final : public Tokenizer {
     return id >= 0 && static_cast<size_t>(id) < tokens_.size() && tokens_[static_cast<size_t>(id)].use != Use::kNone;
   }
 
-  void encode_into(std::string_view text, TokenSink& sink) const {
+  void encode_into(std::string_view text, TokenSink& sink) const override {
     check_encodable(text);
     std::vector<TextPart> parts;
     finder_.split(text, parts);

@@ -24,6 +24,29 @@ struct TokenSink {
   }
 };
 
+/// A tokenizer that encodes in one way, with and without offsets.
+class SinkTokenizer : public Tokenizer {
+ public:
+  std::vector<int32_t> encode(std::string_view text) const final {
+    std::vector<int32_t> ids;
+    ids.reserve(text.size() / 4 + 8);
+    TokenSink sink{.ids = &ids};
+    encode_into(text, sink);
+    return ids;
+  }
+
+  std::vector<TokenSpan> encode_with_offsets(std::string_view text) const final {
+    std::vector<TokenSpan> spans;
+    spans.reserve(text.size() / 4 + 8);
+    TokenSink sink{.spans = &spans};
+    encode_into(text, sink);
+    return spans;
+  }
+
+ private:
+  virtual void encode_into(std::string_view text, TokenSink& sink) const = 0;
+};
+
 /// Throws: DataError when `text` is not valid UTF-8, or too long to be encoded at once.
 void check_encodable(std::string_view text);
 

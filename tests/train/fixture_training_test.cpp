@@ -2,26 +2,12 @@
 // (tests/data/models).
 #include <gtest/gtest.h>
 
+#include "support/fixture_samples.h"
 #include "support/model_fixture.h"
 #include "support/training_job.h"
 
 namespace qtune {
 namespace {
-
-/// The fixture's padded batch as pre-tokenized samples.
-std::vector<nlohmann::json> samples_of(const ModelFixture& fixture) {
-  const at::Tensor ids = fixture.tensor("input_ids"), labels = fixture.tensor("labels");
-  const at::Tensor lengths = fixture.tensor("lengths");
-  std::vector<nlohmann::json> samples;
-  for (int64_t b = 0; b < ids.size(0); ++b) {
-    const int64_t length = lengths[b].item<int64_t>();
-    const auto row = [&](const at::Tensor& t) {
-      return std::vector<int64_t>(t[b].data_ptr<int64_t>(), t[b].data_ptr<int64_t>() + length);
-    };
-    samples.push_back({{"input_ids", row(ids)}, {"labels", row(labels)}});
-  }
-  return samples;
-}
 
 class FixtureTraining : public testing::TestWithParam<std::string> {};
 

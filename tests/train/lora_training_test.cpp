@@ -4,6 +4,7 @@
 
 #include "qtune/config/train_config.h"
 #include "qtune/formats/lora_adapter.h"
+#include "support/fixture_samples.h"
 #include "support/model_fixture.h"
 #include "support/tolerance.h"
 #include "support/training_job.h"
@@ -16,21 +17,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 const Arguments kLora = {"finetuning_type=lora", "lora_rank=4", "learning_rate=5e-3"};
-
-/// The fixture's padded batch as pre-tokenized samples.
-std::vector<Json> samples_of(const ModelFixture& fixture) {
-  const at::Tensor ids = fixture.tensor("input_ids"), labels = fixture.tensor("labels");
-  const at::Tensor lengths = fixture.tensor("lengths");
-  std::vector<Json> samples;
-  for (int64_t b = 0; b < ids.size(0); ++b) {
-    const int64_t length = lengths[b].item<int64_t>();
-    const auto row = [&](const at::Tensor& t) {
-      return std::vector<int64_t>(t[b].data_ptr<int64_t>(), t[b].data_ptr<int64_t>() + length);
-    };
-    samples.push_back({{"input_ids", row(ids)}, {"labels", row(labels)}});
-  }
-  return samples;
-}
 
 at::Tensor tensor_of(const TensorView& view) {
   const at::Tensor t = at::empty(view.shape, at::kFloat);

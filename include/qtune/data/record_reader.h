@@ -25,8 +25,9 @@ class RecordReader {
 
   /// The next record, or nullopt at the end of the file (or after spec.num_samples records).
   /// Empty: a dataset without a single usable record is an error.
-  /// Throws: DataError "file:line: ..." for a bad record, after reading on to name all bad ones in the log (with
-  /// OnBadData::kSkip they are named, counted and left out instead); DataError for a file that can't be read on.
+  /// Throws: at the end, DataError "file:line: ..." where there were bad records, all named in the log by then: the
+  /// good ones behind them are still given, since what follows may find more to name (with OnBadData::kSkip bad ones
+  /// are named, counted and left out instead). At once, DataError for a file that can't be read on.
   virtual std::optional<Record> next() = 0;
 
   /// Records left out so far.
