@@ -11,7 +11,7 @@
 #include "dtype_option.h"
 #include "qtune/base/error.h"
 #include "qtune/eval/generate.h"
-#include "qtune/model/model_config.h"
+#include "qtune/formats/model_config.h"
 #include "qtune/text/chat_template.h"
 #include "qtune/text/tokenizer.h"
 #include "streams.h"

@@ -7,9 +7,9 @@
 #include "inspect.h"
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
+#include "qtune/formats/model_config.h"
 #include "qtune/formats/safetensors.h"
 #include "qtune/model/memory_estimate.h"
-#include "qtune/model/model_config.h"
 
 namespace qtune {
 namespace {

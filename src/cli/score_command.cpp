@@ -11,7 +11,7 @@
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
 #include "qtune/base/log.h"
-#include "qtune/model/model_config.h"
+#include "qtune/formats/model_config.h"
 #include "qtune/prune/scores_file.h"
 #include "qtune/score/score_pass.h"
 #include "qtune/train/config_options.h"

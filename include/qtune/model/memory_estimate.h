@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "qtune/formats/lora_adapter.h"
-#include "qtune/model/model_config.h"
+#include "qtune/formats/model_config.h"
 
 namespace qtune {
 

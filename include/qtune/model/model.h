@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "qtune/formats/lora_adapter.h"
+#include "qtune/formats/model_config.h"
 #include "qtune/formats/safetensors.h"
-#include "qtune/model/model_config.h"
 #include "qtune/model/packed_tokens.h"
 #include "qtune/ops/elementwise.h"
 #include "qtune/ops/linear_cross_entropy.h"

@@ -8,22 +8,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "qtune/formats/model_config.h"
+
 namespace qtune {
-
-enum class RopeScalingType {
-  kNone,
-  kLinear,  // every frequency divided by `factor` (Chen et al. 2023, arXiv 2306.15595)
-  kLlama3,  // Llama 3.1's: long waves divided by `factor`, short ones kept, those between blended
-};
-
-struct RopeScaling {
-  RopeScalingType type = RopeScalingType::kNone;
-  double factor = 1;
-  // kLlama3: waves longer than original_positions / low_freq_factor count as long, those shorter than
-  // original_positions / high_freq_factor as short.
-  double low_freq_factor = 1, high_freq_factor = 4;
-  int64_t original_positions = 8192;
-};
 
 /// Angle of each pair of a head's dimensions at position 1: E / 2 values, theta^(-2j/E) before scaling.
 std::vector<float> rope_frequencies(int64_t head_dim, double theta, const RopeScaling& scaling = {});

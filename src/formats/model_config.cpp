@@ -1,4 +1,4 @@
-#include "qtune/model/model_config.h"
+#include "qtune/formats/model_config.h"
 
 #include <fmt/format.h>
 
