@@ -21,6 +21,7 @@ struct Arguments {
 
 /// "5GB" -> 5'000'000'000, as the reference library counts; KiB, MiB, GiB are powers of 1024.
 uint64_t parse_size(const std::string& text) {
+  if (text == "0") return 0;
   static const std::map<std::string, double> kUnits = {{"KB", 1e3},      {"MB", 1e6},      {"GB", 1e9},
                                                        {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}};
   const size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
@@ -67,7 +68,7 @@ void add_convert_command(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"bf16", "f16", "f32"}));
   command->add_option("--adapter", arguments->adapter, "LoRA adapter (PEFT's folder) to merge into the weights");
   command->add_option("--shard-size", arguments->shard_size,
-                      "Most bytes of one weights file, like 5GB (default: one file)");
+                      "Most bytes of one weights file, like 500MB (default: 5GB); 0: all in one file");
   command->callback([arguments, &action] { action = [arguments] { return run_convert(*arguments); }; });
 }
 

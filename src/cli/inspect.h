@@ -29,8 +29,15 @@ struct InspectDataOptions {
 /// Samples of a config as the model sees them, beside their records; statistics; warnings.
 int inspect_data(const InspectDataOptions& options);
 
-/// Facts of a model folder, and what training it would take.
-int inspect_model(const std::string& folder);
+struct InspectModelOptions {
+  std::string folder;
+  int64_t batch_size = 8, length = 256;  // of the micro-batch whose memory is estimated: samples, tokens of each
+  int64_t lora_rank = 8;
+  bool json = false;
+};
+
+/// Facts of a model folder, and the memory that training it takes.
+int inspect_model(const InspectModelOptions& options);
 
 /// State of a run's folder; with step >= 1 the fates of that step's samples.
 int inspect_run(const std::string& folder, int64_t step);

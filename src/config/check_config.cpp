@@ -226,7 +226,6 @@ const std::vector<NotYetRule>& not_yet_available() {
       {"pruning.score_every", {"1"}, ""},
       {"load_best_model_at_end", {"false"}, ""},
       {"early_stopping_steps", {"null"}, ""},
-      {"gradient_checkpointing", {"false"}, "use a smaller per_device_train_batch_size to save memory"},
       {"zero_stage", {"0"}, ""},
   };
   return rules;

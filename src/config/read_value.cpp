@@ -58,8 +58,7 @@ bool parse_text(const std::string& text, const AllowedValues&, bool& out) {
   return value.has_value();
 }
 
-// null for a value that means nothing as it is: `tokenized_path: null`, `report_to: null`, `gradient_checkpointing:
-// null`.
+// null for a value that means nothing as it is: `tokenized_path: null`, `report_to: null`, `packing: null`.
 bool stays_nothing(const ConfigEntry& entry, bool value) { return entry.kind == Kind::kNull && !value; }
 bool stays_nothing(const ConfigEntry& entry, const std::string& value) {
   return entry.kind == Kind::kNull && value.empty();

@@ -8,6 +8,7 @@
 
 #include "json_file.h"
 #include "qtune/base/error.h"
+#include "qtune/base/file.h"
 #include "qtune/formats/lora_adapter.h"
 #include "qtune/formats/output_folder.h"
 #include "qtune/formats/safetensors.h"
@@ -28,8 +29,14 @@ std::string with_commas(int64_t value) {
 }
 
 TensorToWrite with_dtype(const TensorView& tensor, std::optional<Dtype> dtype) {
-  TensorToWrite out{.name = tensor.name, .dtype = tensor.dtype, .shape = tensor.shape, .values = tensor.bytes};
-  if (!dtype || *dtype == tensor.dtype || !is_floating(tensor.dtype)) return out;
+  TensorToWrite out{.name = tensor.name, .dtype = tensor.dtype, .shape = tensor.shape, .values = {}};
+  if (!dtype || *dtype == tensor.dtype || !is_floating(tensor.dtype)) {
+    out.values = [&tensor](const ByteSink& sink) {
+      sink(tensor.bytes);
+      release_pages(tensor.bytes);
+    };
+    return out;
+  }
   out.dtype = *dtype;
   out.values = [&tensor, dtype](const ByteSink& sink) {
     const size_t from = dtype_size(tensor.dtype), to = dtype_size(*dtype), total = tensor.bytes.size() / from;
@@ -41,6 +48,7 @@ TensorToWrite with_dtype(const TensorView& tensor, std::optional<Dtype> dtype) {
       from_floats(std::span(values).first(count), *dtype, std::span(bytes).first(count * to));
       sink(std::span(bytes).first(count * to));
     }
+    release_pages(tensor.bytes);
   };
   return out;
 }

@@ -8,6 +8,7 @@
 
 #include "lora_config_file.h"
 #include "qtune/base/error.h"
+#include "qtune/base/file.h"
 #include "quote_name.h"
 
 namespace qtune {
@@ -151,6 +152,7 @@ TensorToWrite merged_weight(const TensorView& tensor, const LoraAdapter& adapter
       from_floats(row, dtype, bytes);
       sink(bytes);
     }
+    release_pages(tensor.bytes);
   };
   return out;
 }

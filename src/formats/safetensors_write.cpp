@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
 
 #include "qtune/base/error.h"
 #include "qtune/formats/safetensors.h"
@@ -10,6 +12,8 @@
 
 namespace qtune {
 namespace {
+
+constexpr const char *kSingleFile = "model.safetensors", *kIndexFile = "model.safetensors.index.json";
 
 SafetensorsHeader lay_out(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors) {
   SafetensorsHeader header;
@@ -60,6 +64,18 @@ std::vector<std::vector<TensorToWrite>> make_shards(std::vector<TensorToWrite> t
   return shards;
 }
 
+/// A reader takes model.safetensors before an index: weights of an earlier model must not stay beside the new ones.
+void remove_other_weights(const std::filesystem::path& folder, const std::set<std::string, std::less<>>& written) {
+  static const std::regex kShard(R"(model-\d{5,}-of-\d{5,}\.safetensors)");
+  std::vector<std::filesystem::path> old;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    const bool weights = name == kSingleFile || name == kIndexFile || std::regex_match(name, kShard);
+    if (weights && !written.contains(name)) old.push_back(entry.path());
+  }
+  for (const std::filesystem::path& path : old) std::filesystem::remove(path);
+}
+
 }  // namespace
 
 uint64_t TensorToWrite::num_bytes() const {
@@ -92,8 +108,9 @@ void write_model_weights(const std::filesystem::path& folder, std::vector<Tensor
                          uint64_t shard_bytes) {
   std::vector<std::vector<TensorToWrite>> shards = make_shards(std::move(tensors), shard_bytes);
   if (shards.size() <= 1) {
-    return write_safetensors(folder / "model.safetensors",
-                             shards.empty() ? std::vector<TensorToWrite>{} : std::move(shards[0]));
+    write_safetensors(folder / kSingleFile, shards.empty() ? std::vector<TensorToWrite>{} : std::move(shards[0]));
+    remove_other_weights(folder, {kSingleFile});
+    return;
   }
   nlohmann::ordered_json index = {{"metadata", {{"total_size", 0}}}, {"weight_map", nlohmann::json::object()}};
   uint64_t total = 0;
@@ -110,7 +127,10 @@ void write_model_weights(const std::filesystem::path& folder, std::vector<Tensor
   }
   index["metadata"]["total_size"] = total;
   index["weight_map"] = nlohmann::json(weight_map);
-  write_file_atomic(folder / "model.safetensors.index.json", index.dump(2) + "\n");
+  write_file_atomic(folder / kIndexFile, index.dump(2) + "\n");
+  std::set<std::string, std::less<>> written = {kIndexFile};
+  for (const auto& [tensor, name] : weight_map) written.insert(name);
+  remove_other_weights(folder, written);
 }
 
 }  // namespace qtune

@@ -34,8 +34,7 @@ void Model::State::project(const LinearWeights& w, const at::Tensor& x, const at
   }
 }
 
-at::Tensor Model::State::project_input_gradient(const LinearWeights& w, const at::Tensor& dy, const at::Tensor& dx) {
-  linear_input_gradient(dy, w.compute, dx);
+at::Tensor Model::State::project_inner_gradient(const LinearWeights& w, const at::Tensor& dy) {
   if (w.lora.modules.empty()) return {};
   const int64_t rank = weights.lora->rank;
   at::Tensor du = buffer("lora_du", {dy.size(0), w.lora.a.compute.size(0)});
@@ -44,11 +43,18 @@ at::Tensor Model::State::project_input_gradient(const LinearWeights& w, const at
     at::Tensor part = du.narrow(1, static_cast<int64_t>(k) * rank, rank);
     at::mm_out(part, dy.narrow(1, m.first_row, m.rows), m.b.compute);
   }
-  du.mul_(weights.lora->scale());
+  return du.mul_(weights.lora->scale());
+}
+
+void Model::State::project_input_gradient(const LinearWeights& w, const at::Tensor& dy, const at::Tensor& du,
+                                          const at::Tensor& dx) {
+  linear_input_gradient(dy, w.compute, dx);
+  if (w.lora.modules.empty()) return;
   if (!drops) {
     linear_accumulate(du, w.lora.a.compute.t(), dx);
-    return du;
+    return;
   }
+  const int64_t rank = weights.lora->rank;
   at::Tensor added = buffer("lora_dropped", dx.sizes()), sum = dx;
   for (size_t k = 0; k < w.lora.modules.size(); ++k) {
     const LoraWeights::Module& m = w.lora.modules[k];
@@ -56,7 +62,6 @@ at::Tensor Model::State::project_input_gradient(const LinearWeights& w, const at
     dropout(added, weights.lora->dropout, *dropout_of(m.dropout_stream), added);
     sum.add_(added);
   }
-  return du;
 }
 
 void Model::State::project_weight_gradient(const LinearWeights& w, const at::Tensor& dy, const at::Tensor& x,

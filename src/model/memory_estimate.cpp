@@ -6,29 +6,46 @@
 #include "qtune/model/model.h"
 
 namespace qtune {
+namespace {
 
-MemoryEstimate estimate_training_memory(const ModelConfig& c, at::ScalarType compute_dtype, int64_t num_tokens,
-                                        int64_t num_targets, const std::optional<LoraConfig>& lora) {
-  constexpr int64_t kFloat = 4;
-  const bool half = compute_dtype == at::kBFloat16;
-  const int64_t element = half ? 2 : 4, p = c.num_parameters(), d = c.hidden_size, f = c.intermediate_size;
-  const int64_t x = c.qkv_width(), w = c.num_heads * c.head_dim;
+constexpr int64_t kFloat = 4;
+
+/// Bytes a token of what one layer saves besides its float32 input.
+int64_t saved_per_token(const ModelConfig& c, int64_t element) {
+  const int64_t normed_heads = c.qk_norm ? c.num_heads + c.num_kv_heads : 0;
+  return kFloat * (c.hidden_size + 2 + c.num_heads + normed_heads) +
+         element * (c.qkv_width() + c.num_heads * c.head_dim + 2 * c.intermediate_size + normed_heads * c.head_dim);
+}
+
+int64_t workspace_bytes(const ModelConfig& c, const TrainingShape& shape, int64_t element) {
+  const int64_t d = c.hidden_size, f = c.intermediate_size, x = c.qkv_width(), w = c.num_heads * c.head_dim;
+  // normed, projected, layer_out, dy, dnormed; h, dh; dattention, dqkv; x_last and dx in float32.
+  int64_t bytes = shape.num_tokens * (element * (5 * d + 2 * f + w + x) + kFloat * 2 * d);
+  bytes += shape.num_targets * (2 * element * d + 2 * kFloat * d);
+  bytes += std::min<int64_t>(48 << 20, shape.num_targets * c.vocab_size * element);  // logits of a chunk of rows
+  if (shape.lora) {
+    const int64_t dropped = shape.lora->dropout > 0 ? std::max(d, f) : 0;
+    bytes += shape.num_tokens * element * (6 * shape.lora->rank + dropped);
+  } else if (element < kFloat) {
+    bytes += element * c.vocab_size * d + element * std::max(2 * f, x) * d;  // weight gradients before they are added
+  }
+  return bytes;
+}
+
+}  // namespace
+
+MemoryEstimate estimate_training_memory(const ModelConfig& c, const TrainingShape& shape) {
+  const bool half = shape.compute_dtype == at::kBFloat16;
+  const int64_t element = half ? 2 : 4, p = c.num_parameters();
+  const int64_t trained = shape.lora ? count_lora_parameters(c, *shape.lora) : p;
+  const int64_t input_per_token = kFloat * c.hidden_size, saved = saved_per_token(c, element);
   MemoryEstimate m;
-  const int64_t trained = lora ? count_lora_parameters(c, *lora) : p;
-  m.weights = trained * kFloat + (half ? trained * element : 0) + (lora ? p * element : 0);
+  m.weights = trained * kFloat + (half ? trained * element : 0) + (shape.lora ? p * element : 0);
   m.gradients = trained * kFloat;
   m.optimizer = 2 * trained * kFloat;
-  const int64_t normed_heads = c.qk_norm ? c.num_heads + c.num_kv_heads : 0;
-  const int64_t saved_per_token =
-      kFloat * (2 * d + 2 + c.num_heads + normed_heads) + element * (x + w + 2 * f + normed_heads * c.head_dim);
-  m.activations = c.num_layers * num_tokens * saved_per_token;
-  // normed, projected, layer_out, dy, dnormed; h, dh; dattention, dqkv; x_last and dx in float32.
-  int64_t layer = num_tokens * (element * (5 * d + 2 * f + w + x) + kFloat * 2 * d);
-  const int64_t rows = num_targets * (2 * element * d + 2 * kFloat * d);
-  const int64_t head_table = c.vocab_size * d;
-  const int64_t chunk = std::min<int64_t>(48 << 20, num_targets * c.vocab_size * element);
-  if (lora) layer += num_tokens * element * (6 * lora->rank + (lora->dropout > 0 ? std::max(d, f) : 0));
-  m.workspace = layer + rows + chunk + (half && !lora ? 2 * element * head_table : 0);
+  m.activations = shape.num_tokens * (c.num_layers * input_per_token +
+                                      (shape.gradient_checkpointing ? saved : c.num_layers * saved));
+  m.workspace = workspace_bytes(c, shape, element);
   m.program = int64_t{125} << 20;
   return m;
 }

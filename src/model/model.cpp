@@ -49,10 +49,10 @@ void Model::State::project_qkv_backward(const LayerWeights& w, const at::Tensor&
   if (w.qkv_bias.gradient.defined()) bias_gradient(dqkv_NX, w.qkv_bias.gradient);
 }
 
-/// saved.x_in holds the residual stream before this layer's predecessor's output `delta` (undefined in the first layer)
-/// is added; afterwards it holds the layer's input. out_ND: what this layer adds to saved.x_mid.
-void Model::State::forward_layer(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& delta_ND,
-                                 SavedLayer& saved, const at::Tensor& out_ND) {
+/// saved.x_in holds the residual stream before this layer's predecessor's output `delta` is added (undefined: it is in
+/// already, or there is none); afterwards it holds the layer's input.
+void Model::State::forward_saved(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& delta_ND,
+                                 const SavedLayer& saved) {
   const int64_t n = batch.num_tokens(), d = config.hidden_size;
   const at::Tensor normed = buffer("normed", {n, d}), projected = buffer("projected", {n, d});
   add_rms_norm(saved.x_in_ND, delta_ND, saved.x_in_ND, w.input_norm.compute, config.rms_norm_eps, normed,
@@ -63,39 +63,50 @@ void Model::State::forward_layer(const LayerWeights& w, const PackedTokens& batc
   add_rms_norm(saved.x_in_ND, projected, saved.x_mid_ND, w.post_norm.compute, config.rms_norm_eps, normed,
                saved.rstd_mid_N);
   project(w.gate_up, normed, saved.gate_up_N2F);
-  const at::Tensor h = buffer("h", {n, config.intermediate_size});
+}
+
+/// out_ND: what this layer adds to saved.x_mid.
+void Model::State::forward_layer(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& delta_ND,
+                                 const SavedLayer& saved, const at::Tensor& out_ND) {
+  forward_saved(w, batch, delta_ND, saved);
+  const at::Tensor h = buffer("h", {batch.num_tokens(), config.intermediate_size});
   swiglu(saved.gate_up_N2F, h);
   project(w.down, h, out_ND);
 }
 
 /// dx_ND: gradient of the residual stream behind the layer on entry, before it on return.
 void Model::State::backward_layer(const LayerWeights& w, const PackedTokens& batch, const SavedLayer& saved,
-                                  const at::Tensor& dx_ND) {
+                                  const at::Tensor& dx_ND, InputGradient input_gradient) {
   const int64_t n = batch.num_tokens(), d = config.hidden_size, f = config.intermediate_size;
   const at::Tensor dy = buffer("dy", {n, d}), normed = buffer("normed", {n, d}), dnormed = buffer("dnormed", {n, d});
 
   const at::Tensor h = buffer("h", {n, f}), dh = buffer("dh", {n, f});
   convert_into(dx_ND, dy);
-  at::Tensor du = project_input_gradient(w.down, dy, dh);
+  at::Tensor du = project_inner_gradient(w.down, dy);
+  project_input_gradient(w.down, dy, du, dh);
   const at::Tensor& dgate_up = saved.gate_up_N2F;  // in place: nobody reads gate_up again
   swiglu_backward(dh, saved.gate_up_N2F, dgate_up, h);
   project_weight_gradient(w.down, dy, h, du);
   rms_norm_again(saved.x_mid_ND, saved.rstd_mid_N, w.post_norm.compute, normed);
-  du = project_input_gradient(w.gate_up, dgate_up, dnormed);
+  du = project_inner_gradient(w.gate_up, dgate_up);
+  project_input_gradient(w.gate_up, dgate_up, du, dnormed);
   project_weight_gradient(w.gate_up, dgate_up, normed, du);
   rms_norm_backward(dnormed, saved.x_mid_ND, saved.rstd_mid_N, w.post_norm.compute, dx_ND, w.post_norm.gradient);
 
   const at::Tensor dattention = buffer("dattention", {n, attention_shape.out_width()});
   const at::Tensor dqkv = buffer("dqkv", {n, config.qkv_width()});
   convert_into(dx_ND, dy);
-  du = project_input_gradient(w.out, dy, dattention);
+  du = project_inner_gradient(w.out, dy);
+  project_input_gradient(w.out, dy, du, dattention);
   project_weight_gradient(w.out, dy, saved.attention_NW, du);
   attention_backward(dattention, saved.qkv_NX, saved.attention_NW, saved.logsumexp_HN, batch.cu_seqlens,
                      attention_shape, dqkv);
   project_qkv_backward(w, batch.positions_N, saved, dqkv);
   rms_norm_again(saved.x_in_ND, saved.rstd_in_N, w.input_norm.compute, normed);
-  du = project_input_gradient(w.qkv, dqkv, dnormed);
+  du = project_inner_gradient(w.qkv, dqkv);
   project_weight_gradient(w.qkv, dqkv, normed, du);
+  if (input_gradient == InputGradient::kSkipped) return;
+  project_input_gradient(w.qkv, dqkv, du, dnormed);
   rms_norm_backward(dnormed, saved.x_in_ND, saved.rstd_in_N, w.input_norm.compute, dx_ND, w.input_norm.gradient);
 }
 
@@ -146,7 +157,7 @@ RowScores Model::score(const PackedTokens& batch) {
   if (n == 0) return linear_cross_entropy(s.buffer("hidden", {0, d}), s.weights.head.compute, batch.targets_M);
   s.grow_rope_table(batch);
   // One set of buffers for all layers: x_in and x_mid are the same stream, updated in place.
-  SavedLayer saved = s.saved_buffers("score.", n);
+  SavedLayer saved = s.saved_buffers("0.", n);  // a training pass's first layer's: the two never overlap
   saved.x_mid_ND = saved.x_in_ND;
   const at::Tensor out = s.buffer("layer_out", {n, d});
   embed(s.weights.embedding.compute, batch.ids_N, saved.x_in_ND);
@@ -172,7 +183,9 @@ RowScores Model::State::forward_backward(const PackedTokens& batch) {
   const at::Tensor out = buffer("layer_out", {n, d});
   at::Tensor delta;
   for (size_t i = 0; i < weights.layers.size(); ++i) {
-    saved.push_back(saved_buffers(fmt::format("{}.", i), n));
+    const std::string own = fmt::format("{}.", i);
+    saved.push_back(saved_buffers(options.gradient_checkpointing ? "0." : own, n));
+    if (options.gradient_checkpointing) saved[i].x_in_ND = float_buffer(own + "x_in", {n, d});
     if (i == 0) {
       embed(weights.embedding.compute, batch.ids_N, saved[0].x_in_ND);
     } else {
@@ -196,8 +209,16 @@ RowScores Model::State::forward_backward(const PackedTokens& batch) {
   rms_norm_backward(dhidden_MD, x_MD, rstd_M, weights.final_norm.compute, dx_MD, weights.final_norm.gradient);
   dx_ND.zero_();
   scatter_add_rows(dx_MD, batch.rows_M, dx_ND);
-  for (size_t i = weights.layers.size(); i-- > 0;) backward_layer(weights.layers[i], batch, saved[i], dx_ND);
-  if (weights.embedding.gradient.defined()) embed_backward(dx_ND, batch.ids_N, weights.embedding.gradient);
+  const bool trains_embedding = weights.embedding.gradient.defined();
+  for (size_t i = weights.layers.size(); i-- > 0;) {
+    // The last layer's values still lie in the shared buffers.
+    if (options.gradient_checkpointing && i + 1 < weights.layers.size()) {
+      forward_saved(weights.layers[i], batch, {}, saved[i]);
+    }
+    backward_layer(weights.layers[i], batch, saved[i], dx_ND,
+                   i == 0 && !trains_embedding ? InputGradient::kSkipped : InputGradient::kComputed);
+  }
+  if (trains_embedding) embed_backward(dx_ND, batch.ids_N, weights.embedding.gradient);
   return scores;
 }
 

@@ -27,6 +27,9 @@ struct SavedLayer {
   at::Tensor gate_up_N2F;
 };
 
+/// Nobody asks for the gradient of the first layer's input where the embedding is frozen.
+enum class InputGradient { kComputed, kSkipped };
+
 struct Model::State {
   ModelConfig config;
   ModelOptions options;
@@ -70,20 +73,25 @@ struct Model::State {
   void project_qkv_backward(const LayerWeights& w, const at::Tensor& positions_N, const SavedLayer& saved,
                             const at::Tensor& dqkv_NX);
   SavedLayer saved_buffers(const std::string& prefix, int64_t n);
-  void forward_layer(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& delta_ND, SavedLayer& saved,
-                     const at::Tensor& out_ND);
+  /// Fills `saved`: all that the layer's backward needs.
+  void forward_saved(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& delta_ND,
+                     const SavedLayer& saved);
+  void forward_layer(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& delta_ND,
+                     const SavedLayer& saved, const at::Tensor& out_ND);
   RowScores forward_backward(const PackedTokens& batch);
   void backward_layer(const LayerWeights& w, const PackedTokens& batch, const SavedLayer& saved,
-                      const at::Tensor& dx_ND);
+                      const at::Tensor& dx_ND, InputGradient input_gradient);
 
   // Linear layers, with their adapters: lora.cpp.
 
   /// y = x W^T, and the adapters' part.
   void project(const LinearWeights& w, const at::Tensor& x, const at::Tensor& y);
-  /// dx = dy W, and the adapters' part. Returns the gradients of the adapters' inner values, which the weight gradients
-  /// need (a buffer of the workspace; undefined: no adapter).
-  at::Tensor project_input_gradient(const LinearWeights& w, const at::Tensor& dy, const at::Tensor& dx);
-  /// Gradients of the weight, or of its adapters. du: what project_input_gradient gave for this dy.
+  /// du, the gradients of the adapters' inner values (a buffer of the workspace; undefined: no adapter). The two below
+  /// need it.
+  at::Tensor project_inner_gradient(const LinearWeights& w, const at::Tensor& dy);
+  /// dx = dy W, and the adapters' part.
+  void project_input_gradient(const LinearWeights& w, const at::Tensor& dy, const at::Tensor& du, const at::Tensor& dx);
+  /// Gradients of the weight, or of its adapters.
   void project_weight_gradient(const LinearWeights& w, const at::Tensor& dy, const at::Tensor& x, const at::Tensor& du);
   at::Tensor lora_inner(const LoraWeights& lora, const at::Tensor& x);
   void weight_gradient(const WeightTensors& w, const at::Tensor& dy, const at::Tensor& x) {

@@ -10,7 +10,7 @@ namespace {
 
 constexpr const char* kTokenizerFiles[] = {
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-    "merges.txt",     "tokenizer.model",       "chat_template.jinja"};
+    "merges.txt",     "tokenizer.model",       "chat_template.jinja",     "chat_template.json"};
 
 void carry_over(const char* name, const std::filesystem::path& source, const std::filesystem::path& target) {
   if (!std::filesystem::exists(source / name) || std::filesystem::equivalent(source, target)) return;

@@ -4,10 +4,13 @@
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstring>
 #include <set>
 
 #include "lora_weights.h"
 #include "qtune/base/error.h"
+#include "qtune/base/file.h"
 #include "qtune/ops/elementwise.h"
 
 namespace qtune {
@@ -23,17 +26,24 @@ WeightTensors allocate_weight(at::IntArrayRef shape, at::ScalarType dtype, Model
 }
 
 void read_weight(const TensorView& view, const at::Tensor& target) {
-  const auto out = [](const at::Tensor& t) {
-    return std::span<float>(t.data_ptr<float>(), static_cast<size_t>(t.numel()));
-  };
-  if (target.scalar_type() == at::kFloat) {
-    to_floats(view.bytes, view.dtype, out(target));
-  } else if (view.dtype == Dtype::kBF16) {
-    std::memcpy(target.data_ptr(), view.bytes.data(), view.bytes.size());
-  } else {
-    const at::Tensor floats = at::empty(target.sizes(), at::kFloat);
-    to_floats(view.bytes, view.dtype, out(floats));
-    convert_into(floats, target);
+  // Piece by piece, each released at once: the file and its copy never lie in memory together.
+  constexpr int64_t kPiece = 1 << 22;
+  const at::Tensor flat = target.view({-1});
+  const auto size = static_cast<int64_t>(dtype_size(view.dtype));
+  for (int64_t first = 0; first < flat.numel(); first += kPiece) {
+    const int64_t count = std::min(kPiece, flat.numel() - first);
+    const auto bytes = view.bytes.subspan(static_cast<size_t>(first * size), static_cast<size_t>(count * size));
+    const at::Tensor piece = flat.narrow(0, first, count);
+    if (target.scalar_type() == at::kFloat) {
+      to_floats(bytes, view.dtype, {piece.data_ptr<float>(), static_cast<size_t>(count)});
+    } else if (view.dtype == Dtype::kBF16) {
+      std::memcpy(piece.data_ptr(), bytes.data(), bytes.size());
+    } else {
+      const at::Tensor floats = at::empty({count}, at::kFloat);
+      to_floats(bytes, view.dtype, {floats.data_ptr<float>(), static_cast<size_t>(count)});
+      convert_into(floats, piece);
+    }
+    release_pages(bytes);
   }
 }
 

@@ -44,7 +44,8 @@ LoadSamplesOptions sample_options(const LoadedConfig& loaded, DatasetUse use, co
 ModelOptions model_options(const TrainConfig& config) {
   ModelOptions options{.compute_dtype = config.bf16 ? at::kBFloat16 : at::kFloat,
                        .use = ModelUse::kTraining,
-                       .ops = config.ops.reference ? OpsChoice::kReference : OpsChoice::kFused};
+                       .ops = config.ops.reference ? OpsChoice::kReference : OpsChoice::kFused,
+                       .gradient_checkpointing = config.gradient_checkpointing.value_or(false)};
   if (config.finetuning_type != "lora") return options;
   const LoraConfig lora{.rank = config.lora_rank,
                         .alpha = static_cast<double>(config.lora_alpha.value_or(2 * config.lora_rank)),

@@ -1,15 +1,15 @@
 #include "qtune/train/dry_run.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 
+#include "memory_plan.h"
 #include "output_dir.h"
 #include "plan.h"
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
-#include "qtune/model/memory_estimate.h"
+#include "qtune/base/memory.h"
 #include "qtune/model/model.h"
 #include "qtune/train/config_options.h"
 
@@ -17,33 +17,8 @@ namespace qtune {
 namespace {
 
 constexpr size_t kSamplesShown = 3;
-constexpr int64_t kSamplesSearched = 10'000'000;  // for the largest micro-batch
-
-struct MicroBatch {
-  int64_t num_tokens = 0, num_targets = 0;
-};
 
 std::string line(const std::string& name, const std::string& value) { return fmt::format("{:<16} {}\n", name, value); }
-
-/// The one that takes the most memory. Tokens rule it, targets the head's share.
-MicroBatch largest_micro_batch(const TrainingPlan& plan, int64_t micro_batch) {
-  MicroBatch largest;
-  StepSampler sampler(plan.epochs);
-  const int64_t steps = std::min(plan.total_steps, kSamplesSearched / plan.epochs.samples_per_step + 1);
-  while (sampler.steps_done() < steps) {
-    const std::vector<int64_t> indices = sampler.next();
-    for (size_t first = 0; first < indices.size(); first += static_cast<size_t>(micro_batch)) {
-      MicroBatch batch;
-      for (size_t i = first; i < std::min(indices.size(), first + static_cast<size_t>(micro_batch)); ++i) {
-        batch.num_tokens += plan.samples.num_tokens(static_cast<size_t>(indices[i]));
-        batch.num_targets += plan.samples.num_trainable_tokens(static_cast<size_t>(indices[i]));
-      }
-      largest.num_tokens = std::max(largest.num_tokens, batch.num_tokens);
-      largest.num_targets = std::max(largest.num_targets, batch.num_targets);
-    }
-  }
-  return largest;
-}
 
 std::string steps_text(const TrainConfig& c, const TrainingPlan& plan) {
   const int64_t per_epoch = plan.epochs.steps_per_epoch();
@@ -72,22 +47,19 @@ std::string data_text(const TrainingPlan& plan) {
   return text;
 }
 
-std::string memory_text(const TrainConfig& c, const TrainingPlan& plan, const std::optional<LoraConfig>& lora) {
-  const MicroBatch largest = largest_micro_batch(plan, c.per_device_train_batch_size);
-  const MemoryEstimate m = estimate_training_memory(plan.model, c.bf16 ? at::kBFloat16 : at::kFloat, largest.num_tokens,
-                                                    largest.num_targets, lora);
-  const auto machine =
-      static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+std::string memory_text(const TrainingPlan& plan, const TrainingShape& shape) {
+  const MemoryEstimate m = estimate_training_memory(plan.model, shape);
+  const int64_t machine = total_memory_bytes();
   const auto size = [](int64_t bytes) { return format_bytes(static_cast<uint64_t>(bytes)); };
   std::string text =
-      line("memory", fmt::format("about {} of this machine's {}{}", size(m.total()), format_bytes(machine),
-                                 static_cast<uint64_t>(m.total()) > machine
-                                     ? " ---> lower per_device_train_batch_size or cutoff_len"
-                                     : ""));
-  text += line("", fmt::format("weights {}, gradients {}, optimizer {}, activations {}, workspace {}", size(m.weights),
-                               size(m.gradients), size(m.optimizer), size(m.activations), size(m.workspace)));
-  text += line("", fmt::format("largest micro-batch: {} tokens, {} trainable, before pruning", largest.num_tokens,
-                               largest.num_targets));
+      line("memory", fmt::format("about {} of this machine's {}{}", size(m.total()), size(machine),
+                                 m.total() > machine ? " ---> lower per_device_train_batch_size or cutoff_len" : ""));
+  text += line("", fmt::format("weights {}, gradients {}, optimizer {}, activations {}{}, workspace {}, program {}",
+                               size(m.weights), size(m.gradients), size(m.optimizer), size(m.activations),
+                               shape.gradient_checkpointing ? " (gradient checkpointing)" : "", size(m.workspace),
+                               size(m.program)));
+  text += line("", fmt::format("largest micro-batch: {} tokens, {} trainable, before pruning", shape.num_tokens,
+                               shape.num_targets));
   return text;
 }
 
@@ -125,17 +97,15 @@ std::string dry_run(const LoadedConfig& loaded, MarkStyle marks) {
   const auto checkpoint = find_checkpoint(c);
   const TrainingPlan plan = plan_training(loaded);
   check_weight_files(c.model_name_or_path, plan.model);
-  std::optional<LoraConfig> lora;
-  if (const auto adapter = model_options(c).adapter) {
-    lora = c.adapter_name_or_path ? check_lora_files(*c.adapter_name_or_path, plan.model) : adapter->config;
-  }
+  const TrainingShape shape = decided_shape(c, plan);
   std::string text = line(
       "model", fmt::format("{}, {:.1f} M parameters, {} compute", c.model_name_or_path,
                            static_cast<double>(plan.model.num_parameters()) / 1e6, c.bf16 ? "bfloat16" : "float32"));
-  if (lora) text += line("adapter", describe_lora(*lora, plan.model, c.adapter_name_or_path.value_or("new")));
+  if (shape.lora)
+    text += line("adapter", describe_lora(*shape.lora, plan.model, c.adapter_name_or_path.value_or("new")));
   text += line("output_dir",
                checkpoint ? fmt::format("{}, resuming from {}", c.output_dir, checkpoint->string()) : c.output_dir);
-  text += steps_text(c, plan) + data_text(plan) + memory_text(c, plan, lora) + first_batch_text(c, plan, marks);
+  text += steps_text(c, plan) + data_text(plan) + memory_text(plan, shape) + first_batch_text(c, plan, marks);
   return text + "\ndry run: nothing was trained or written\n";
 }
 

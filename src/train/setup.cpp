@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "memory_plan.h"
 #include "output_dir.h"
 #include "plan.h"
 #include "qtune/base/error.h"
@@ -99,6 +100,8 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
   auto folder = std::make_unique<OutputDir>(c);
   const std::optional<fs::path> checkpoint = find_checkpoint(c);
   TrainingPlan plan = plan_training(loaded);
+  ModelOptions options = model_options(c);
+  options.gradient_checkpointing = decided_shape(c, plan).gradient_checkpointing;
 
   TrainingRun run{.loaded = loaded,
                   .folder = std::move(folder),
@@ -106,7 +109,7 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
                   .output_dir = c.output_dir,
                   .samples = std::move(plan.samples),
                   .eval_samples = std::move(plan.eval_samples),
-                  .model = Model::load(c.model_name_or_path, model_options(c)),
+                  .model = Model::load(c.model_name_or_path, options),
                   .pruner = std::move(pruner),
                   .resumed_from = checkpoint,
                   .token_mode = c.pruning.token.mode == "drop" ? TokenMode::kDrop : TokenMode::kMask};

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "nonfinite.h"
+#include "qtune/base/memory.h"
 #include "qtune/score/score_pass.h"
 #include "run.h"
 

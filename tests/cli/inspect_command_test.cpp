@@ -210,7 +210,6 @@ TEST_F(InspectCommand, OptionsOfAnotherViewAreUsageErrors) {
   for (const std::vector<std::string>& arguments :
        {std::vector<std::string>{"inspect", "--model", model, "--step", "3"},
         {"inspect", "--model", model, "run"},
-        {"inspect", "--model", model, "--json"},
         {"inspect", "--model", model, "--config", config},
         {"inspect", "--config", config, "--step", "3"},
         {"inspect", "--config", config, "--json", "--tokens"},

@@ -77,9 +77,6 @@ TEST(CheckConfig, PruningSwitchedOffByNameMayKeepItsOptions) {
 TEST(CheckConfig, WhatThisVersionLacksIsRefusedByName) {
   const FaultCase cases[] = {
       {"zero_stage: 1\n", "c.yaml:5: zero_stage: expected 0, found 1: not available in this version"},
-      {"gradient_checkpointing: true\n",
-       "c.yaml:5: gradient_checkpointing: expected false, found true: not available in this version ---> use a smaller "
-       "per_device_train_batch_size to save memory"},
       {"pruning: {sample: {method: infobatch}}\n",
        "c.yaml:5: pruning.sample.method: expected none, random, qtuning, found infobatch: not available in this "
        "version"},

@@ -22,7 +22,8 @@ TEST_P(MemoryEstimateTest, CountsWeightsAndGradientsAsTheyAreAllocated) {
     }
     // The estimate does not tell norm weights, which have no bfloat16 copy, from the others.
     if (dtype == at::kBFloat16) weights += 2 * norms;
-    const MemoryEstimate m = estimate_training_memory(model.config(), dtype, 100, 50);
+    const MemoryEstimate m =
+        estimate_training_memory(model.config(), {.compute_dtype = dtype, .num_tokens = 100, .num_targets = 50});
     EXPECT_EQ(m.weights, weights);
     EXPECT_EQ(m.gradients, gradients);
     EXPECT_EQ(m.optimizer, 2 * gradients);
@@ -43,7 +44,8 @@ TEST_P(MemoryEstimateTest, CountsAFrozenModelOnce) {
       if (p.compute.data_ptr() != p.master.data_ptr()) weights += static_cast<int64_t>(p.compute.nbytes());
       gradients += static_cast<int64_t>(p.gradient.nbytes());
     }
-    const MemoryEstimate m = estimate_training_memory(model.config(), dtype, 100, 50, lora);
+    const MemoryEstimate m = estimate_training_memory(
+        model.config(), {.compute_dtype = dtype, .num_tokens = 100, .num_targets = 50, .lora = lora});
     EXPECT_EQ(m.weights, weights);
     EXPECT_EQ(m.gradients, gradients);
     EXPECT_EQ(m.optimizer, 2 * gradients);
@@ -52,8 +54,8 @@ TEST_P(MemoryEstimateTest, CountsAFrozenModelOnce) {
 
 TEST_P(MemoryEstimateTest, ActivationsGrowWithTokensAlone) {
   const ModelConfig config = read_model_config(ModelFixture(GetParam()).folder());
-  const MemoryEstimate one = estimate_training_memory(config, at::kFloat, 100, 50);
-  const MemoryEstimate two = estimate_training_memory(config, at::kFloat, 200, 50);
+  const MemoryEstimate one = estimate_training_memory(config, {.num_tokens = 100, .num_targets = 50});
+  const MemoryEstimate two = estimate_training_memory(config, {.num_tokens = 200, .num_targets = 50});
   EXPECT_EQ(two.activations, 2 * one.activations);
   EXPECT_EQ(two.weights, one.weights);
 }

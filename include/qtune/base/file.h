@@ -65,6 +65,10 @@ class MappedFile {
   size_t size_ = 0;
 };
 
+/// Lets go of the memory that holds these bytes of a file map; they can still be read, from the file again. So the
+/// peak of a program that copies a mapped file piece by piece is one copy and a piece. Empty: nothing happens.
+void release_pages(std::span<const std::byte> mapped);
+
 /// "12.3 MiB" and the like, for messages.
 std::string format_bytes(uint64_t num_bytes);
 

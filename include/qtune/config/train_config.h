@@ -178,7 +178,7 @@ struct TrainConfig {
 
   // Machine
   bool use_cpu = false;
-  bool gradient_checkpointing = false;
+  std::optional<bool> gradient_checkpointing;
   int64_t zero_stage = 0;
   int64_t ddp_timeout = 1800;
   bool full_determinism = false;
@@ -318,7 +318,9 @@ struct TrainConfig {
   template <class V>
   void machine_keys(V& v) {
     v("use_cpu", use_cpu, any_value(), "Run on the CPU although there is a GPU.");
-    v("gradient_checkpointing", gradient_checkpointing, any_value(), "Compute activations again in backward.");
+    v("gradient_checkpointing", gradient_checkpointing, any_value(),
+      "Keep only each layer's input for the backward pass and compute the rest again: the same results, less memory, "
+      "more time. null: where the largest micro-batch would not fit into memory otherwise.");
     v("zero_stage", zero_stage, between(0, 1), "1: optimizer state is split over the ranks.");
     v("ddp_timeout", ddp_timeout, at_least(1), "Seconds after which a silent rank ends the run.");
     v("full_determinism", full_determinism, any_value(), "Deterministic kernels on the GPU. The CPU always is.");

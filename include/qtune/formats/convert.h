@@ -8,13 +8,14 @@
 #include <string>
 
 #include "qtune/formats/dtype.h"
+#include "qtune/formats/safetensors.h"
 
 namespace qtune {
 
 struct ConvertOptions {
-  std::optional<Dtype> dtype;     // F32, F16 or BF16; default: BF16 from GGUF, from a folder as stored
-  uint64_t shard_bytes = 0;       // most bytes of one weights file; 0: all in one
-  std::filesystem::path adapter;  // a LoRA adapter to merge into the weights; empty: none
+  std::optional<Dtype> dtype;                 // F32, F16 or BF16; default: BF16 from GGUF, from a folder as stored
+  uint64_t shard_bytes = kDefaultShardBytes;  // most bytes of one weights file; 0: all in one
+  std::filesystem::path adapter;              // a LoRA adapter to merge into the weights; empty: none
 };
 
 struct ConvertSummary {

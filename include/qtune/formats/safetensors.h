@@ -76,12 +76,15 @@ struct TensorToWrite {
 void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWrite> tensors,
                        const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 
+/// transformers' long-standing max_shard_size.
+constexpr uint64_t kDefaultShardBytes = 5'000'000'000;
+
 /// Writes `folder`/model.safetensors, or, where that would be larger than `shard_bytes`,
 /// model-0000i-of-0000n.safetensors and model.safetensors.index.json. Tensors go into shards in the given order; one
-/// larger than `shard_bytes` gets its own. Empty and ties: `shard_bytes` 0 means one file. Throws: as
-/// write_safetensors.
+/// larger than `shard_bytes` gets its own. Weights of an earlier model in the folder go when the new ones are whole.
+/// Empty and ties: `shard_bytes` 0 means one file. Throws: as write_safetensors.
 void write_model_weights(const std::filesystem::path& folder, std::vector<TensorToWrite> tensors,
-                         uint64_t shard_bytes = 0);
+                         uint64_t shard_bytes = kDefaultShardBytes);
 
 /// All weights of a model folder: model.safetensors, or the shards that model.safetensors.index.json names.
 class ModelWeights {

@@ -62,7 +62,4 @@ struct EvalMetrics {
   double eval_seconds = 0;
 };
 
-/// Largest resident memory this process has had, in bytes; 0 where the system does not tell.
-int64_t peak_memory_bytes();
-
 }  // namespace qtune

@@ -11,6 +11,14 @@
 
 namespace qtune {
 
+/// How a model is trained, as far as memory asks.
+struct TrainingShape {
+  at::ScalarType compute_dtype = at::kFloat;
+  int64_t num_tokens = 0, num_targets = 0;  // of the largest micro-batch: packed tokens, and those in the loss
+  std::optional<LoraConfig> lora;           // then only the adapter has masters, gradients and optimizer state
+  bool gradient_checkpointing = false;
+};
+
 struct MemoryEstimate {
   int64_t weights = 0;      // float32 masters and the bfloat16 copy that the passes read; frozen: one of them
   int64_t gradients = 0;    // float32
@@ -21,9 +29,7 @@ struct MemoryEstimate {
   int64_t total() const { return weights + gradients + optimizer + activations + workspace + program; }
 };
 
-/// Bytes of training with micro-batches of `num_tokens` packed tokens, `num_targets` of them in the loss. With `lora`
-/// only the adapter has masters, gradients and optimizer state.
-MemoryEstimate estimate_training_memory(const ModelConfig& config, at::ScalarType compute_dtype, int64_t num_tokens,
-                                        int64_t num_targets, const std::optional<LoraConfig>& lora = std::nullopt);
+/// Resident bytes at the peak of training.
+MemoryEstimate estimate_training_memory(const ModelConfig& config, const TrainingShape& shape);
 
 }  // namespace qtune

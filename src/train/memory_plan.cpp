@@ -1,0 +1,53 @@
+#include "memory_plan.h"
+
+#include <algorithm>
+
+#include "qtune/base/file.h"
+#include "qtune/base/log.h"
+#include "qtune/base/memory.h"
+#include "qtune/train/config_options.h"
+
+namespace qtune {
+
+TrainingShape training_shape(const TrainConfig& config, const TrainingPlan& plan) {
+  const ModelOptions options = model_options(config);
+  TrainingShape shape{.compute_dtype = options.compute_dtype,
+                      .gradient_checkpointing = config.gradient_checkpointing.value_or(false)};
+  if (options.adapter) {
+    shape.lora = config.adapter_name_or_path ? check_lora_files(*config.adapter_name_or_path, plan.model)
+                                             : options.adapter->config;
+  }
+  const auto micro_batch = static_cast<size_t>(config.per_device_train_batch_size);
+  StepSampler sampler(plan.epochs);
+  const int64_t steps = std::min(plan.total_steps, plan.epochs.steps_per_epoch());
+  while (sampler.steps_done() < steps) {
+    const std::vector<int64_t> indices = sampler.next();
+    for (size_t first = 0; first < indices.size(); first += micro_batch) {
+      int64_t num_tokens = 0, num_targets = 0;
+      for (size_t i = first; i < std::min(indices.size(), first + micro_batch); ++i) {
+        num_tokens += plan.samples.num_tokens(static_cast<size_t>(indices[i]));
+        num_targets += plan.samples.num_trainable_tokens(static_cast<size_t>(indices[i]));
+      }
+      shape.num_tokens = std::max(shape.num_tokens, num_tokens);
+      shape.num_targets = std::max(shape.num_targets, num_targets);
+    }
+  }
+  return shape;
+}
+
+bool needs_gradient_checkpointing(const ModelConfig& model, const TrainingShape& shape, int64_t available_bytes) {
+  return estimate_training_memory(model, shape).total() > available_bytes / 10 * 9;
+}
+
+TrainingShape decided_shape(const TrainConfig& config, const TrainingPlan& plan) {
+  TrainingShape shape = training_shape(config, plan);
+  const int64_t available = available_memory_bytes();
+  if (config.gradient_checkpointing || !needs_gradient_checkpointing(plan.model, shape, available)) return shape;
+  spdlog::info("gradient_checkpointing: on, since training would take about {} of the {} that are free",
+               format_bytes(static_cast<uint64_t>(estimate_training_memory(plan.model, shape).total())),
+               format_bytes(static_cast<uint64_t>(available)));
+  shape.gradient_checkpointing = true;
+  return shape;
+}
+
+}  // namespace qtune
