@@ -1,79 +1,145 @@
-// Generation: one forward pass behind what the cache holds.
+// Generation: one forward pass of new tokens behind what their sequences' caches hold.
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mv.h>
-#include <ATen/ops/ones.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
-#include <ATen/ops/tril.h>
-#include <ATen/ops/triu.h>
+#include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 
 #include "model_state.h"
 #include "qtune/base/error.h"
+#include "qtune/ops/cached_attention.h"
 
 namespace qtune {
+namespace {
 
-KeyValueCache Model::make_cache(int64_t capacity) const {
+constexpr int64_t kSmallestCapacity = 64;
+
+/// Room for `count` more tokens: what the window has passed goes first, then the buffers double.
+void reserve(KeyValueCache& cache, int64_t count) {
+  const int64_t capacity = cache.keys[0].size(0), held = cache.length - cache.first;
+  if (held + count <= capacity) return;
+  // The next token sees the window's last `window - 1` tokens and itself.
+  const int64_t kept = cache.window > 0 ? std::min(held, cache.window - 1) : held;
+  // Moving pays only where at least as much is dropped as stays.
+  const bool fits = kept + count <= capacity && held - kept >= kept;
+  const int64_t grown = fits ? capacity : std::max({kSmallestCapacity, 2 * capacity, kept + count});
+  for (auto* tensors : {&cache.keys, &cache.values}) {
+    for (at::Tensor& t : *tensors) {
+      const at::Tensor rows = t.narrow(0, held - kept, kept);
+      at::Tensor target = fits ? t : at::empty({grown, t.size(1), t.size(2)}, t.options());
+      target.narrow(0, 0, kept).copy_(rows);
+      t = target;
+    }
+  }
+  cache.first = cache.length - kept;
+}
+
+/// New tokens of all sequences, packed.
+struct NewTokens {
+  at::Tensor ids_N, positions_N;  // int32
+  at::Tensor last_S;              // each sequence's last row
+  std::vector<CachedRows> rows;   // their caches are still to be filled in
+  int64_t num_positions = 0;      // furthest position + 1
+};
+
+NewTokens pack(const std::vector<SequenceTokens>& sequences) {
+  std::vector<int32_t> ids, positions, last;
+  NewTokens tokens;
+  for (const SequenceTokens& sequence : sequences) {
+    if (sequence.ids.empty()) throw Error("next_token_logits: expected at least one id, found none");
+    tokens.rows.push_back(
+        {.first_row = static_cast<int64_t>(ids.size()), .num_rows = static_cast<int64_t>(sequence.ids.size())});
+    ids.insert(ids.end(), sequence.ids.begin(), sequence.ids.end());
+    int64_t position = sequence.cache->length;
+    while (positions.size() < ids.size()) positions.push_back(static_cast<int32_t>(position++));
+    last.push_back(static_cast<int32_t>(ids.size()) - 1);
+    tokens.num_positions = std::max(tokens.num_positions, position);
+  }
+  tokens.ids_N = at::tensor(ids, at::kInt);
+  tokens.positions_N = at::tensor(positions, at::kInt);
+  tokens.last_S = at::tensor(last, at::kInt);
+  return tokens;
+}
+
+}  // namespace
+
+int64_t KeyValueCache::truncate(int64_t num_tokens) {
+  if (num_tokens >= length) return length;
+  const bool seen_is_held = first == 0 || (window > 0 && num_tokens - (window - 1) >= first);
+  length = seen_is_held ? num_tokens : 0;
+  if (!seen_is_held) first = 0;
+  return length;
+}
+
+KeyValueCache KeyValueCache::clone() const {
+  KeyValueCache copy = *this;
+  for (auto* tensors : {&copy.keys, &copy.values}) {
+    for (at::Tensor& t : *tensors) t = t.clone();
+  }
+  return copy;
+}
+
+KeyValueCache Model::make_cache() const {
   const ModelConfig& c = state_->config;
-  KeyValueCache cache;
+  KeyValueCache cache{.window = c.sliding_window};
   for (int64_t i = 0; i < c.num_layers; ++i) {
-    cache.keys.push_back(at::empty({capacity, c.num_kv_heads, c.head_dim}, state_->options.compute_dtype));
-    cache.values.push_back(at::empty({capacity, c.num_kv_heads, c.head_dim}, state_->options.compute_dtype));
+    cache.keys.push_back(at::empty({0, c.num_kv_heads, c.head_dim}, state_->options.compute_dtype));
+    cache.values.push_back(at::empty({0, c.num_kv_heads, c.head_dim}, state_->options.compute_dtype));
   }
   return cache;
 }
 
-at::Tensor Model::next_token_logits(const std::vector<int32_t>& ids, KeyValueCache& cache) {
+at::Tensor Model::next_token_logits(const std::vector<SequenceTokens>& sequences) {
   State& s = *state_;
   const ModelConfig& c = s.config;
-  const int64_t n = static_cast<int64_t>(ids.size()), d = c.hidden_size, past = cache.length;
-  if (n == 0 || (n > 1 && past > 0))
-    throw Error("next_token_logits: expected one id, or any number with an empty cache");
-  if (cache.keys.empty() || past + n > cache.keys[0].size(0)) {
-    throw Error(fmt::format("next_token_logits: the cache is full ({} tokens)", past));
+  NewTokens tokens = pack(sequences);
+  std::vector<CachedRows>& rows = tokens.rows;
+  const int64_t n = tokens.ids_N.size(0), d = c.hidden_size, num_sequences = static_cast<int64_t>(rows.size());
+  s.grow_rope_table(tokens.num_positions);
+  SavedLayer saved = s.saved_buffers("score.", n);
+  saved.x_mid_ND = saved.x_in_ND;
+  embed(s.weights.embedding.compute, tokens.ids_N, saved.x_in_ND);
+  for (size_t k = 0; k < rows.size(); ++k) {
+    KeyValueCache& cache = *sequences[k].cache;
+    reserve(cache, rows[k].num_rows);
+    rows[k].num_cached = cache.length - cache.first;
   }
-  s.grow_rope_table(past + n);
-  const at::Tensor ids_N = at::empty({n}, at::kInt), positions_N = at::empty({n}, at::kInt);
-  for (int64_t i = 0; i < n; ++i) {
-    ids_N.data_ptr<int32_t>()[i] = ids[static_cast<size_t>(i)];
-    positions_N.data_ptr<int32_t>()[i] = static_cast<int32_t>(past + i);
-  }
-  const at::Tensor x = s.float_buffer("score.x_in", {n, d}), rstd = s.float_buffer("score.rstd_in", {n});
-  const at::Tensor normed = s.buffer("normed", {n, d}), projected = s.buffer("projected", {n, d});
   const at::Tensor out = s.buffer("layer_out", {n, d});
-  const SavedLayer saved = s.saved_buffers("score.", n);
-  const at::Tensor gate_up = s.buffer("score.gate_up", {n, 2 * c.intermediate_size});
-  const at::Tensor h = s.buffer("h", {n, c.intermediate_size});
-  embed(s.weights.embedding.compute, ids_N, x);
-  // One new token sees the window's keys; a prompt longer than the window needs a mask.
-  const bool beyond_window = c.sliding_window > 0 && past + n > c.sliding_window;
-  const int64_t first_key = beyond_window && n == 1 ? past + 1 - c.sliding_window : 0;
-  std::optional<at::Tensor> mask;
-  if (beyond_window && n > 1) mask = at::ones({n, n}, at::kBool).tril().triu(1 - c.sliding_window);
   at::Tensor delta;
   for (size_t i = 0; i < s.weights.layers.size(); ++i) {
+    for (size_t k = 0; k < rows.size(); ++k) {
+      rows[k].keys_CKE = sequences[k].cache->keys[i];
+      rows[k].values_CKE = sequences[k].cache->values[i];
+    }
     const LayerWeights& w = s.weights.layers[i];
-    add_rms_norm(x, delta, x, w.input_norm.compute, c.rms_norm_eps, normed, rstd);
-    s.project_qkv(w, normed, positions_N, saved);
-    const at::Tensor heads = saved.qkv_NX.view({n, c.num_heads + 2 * c.num_kv_heads, c.head_dim});
-    cache.keys[i].narrow(0, past, n).copy_(heads.narrow(1, c.num_heads, c.num_kv_heads));
-    cache.values[i].narrow(0, past, n).copy_(heads.narrow(1, c.num_heads + c.num_kv_heads, c.num_kv_heads));
-    const auto batched = [](const at::Tensor& t) { return t.transpose(0, 1).unsqueeze(0); };
-    const at::Tensor attended = at::scaled_dot_product_attention(
-        batched(heads.narrow(1, 0, c.num_heads)), batched(cache.keys[i].narrow(0, first_key, past + n - first_key)),
-        batched(cache.values[i].narrow(0, first_key, past + n - first_key)), mask, 0.0, n > 1 && !mask, std::nullopt,
-        true);
-    s.project(w.out, attended.squeeze(0).transpose(0, 1).reshape({n, c.num_heads * c.head_dim}), projected);
-    add_rms_norm(x, projected, x, w.post_norm.compute, c.rms_norm_eps, normed, rstd);
-    s.project(w.gate_up, normed, gate_up);
-    swiglu(gate_up, h);
+    const at::Tensor normed = s.buffer("normed", {n, d}), projected = s.buffer("projected", {n, d});
+    add_rms_norm(saved.x_in_ND, delta, saved.x_in_ND, w.input_norm.compute, c.rms_norm_eps, normed, saved.rstd_in_N);
+    s.project_qkv(w, normed, tokens.positions_N, saved);
+    cached_attention(saved.qkv_NX, rows, s.attention_shape, saved.attention_NW);
+    s.project(w.out, saved.attention_NW, projected);
+    add_rms_norm(saved.x_in_ND, projected, saved.x_mid_ND, w.post_norm.compute, c.rms_norm_eps, normed,
+                 saved.rstd_mid_N);
+    s.project(w.gate_up, normed, saved.gate_up_N2F);
+    const at::Tensor h = s.buffer("h", {n, c.intermediate_size});
+    swiglu(saved.gate_up_N2F, h);
     s.project(w.down, h, out);
     delta = out;
   }
-  cache.length += n;
-  accumulate(out, x);
-  const at::Tensor last = x.narrow(0, n - 1, 1), hidden = s.buffer("hidden", {1, d});
-  add_rms_norm(last, {}, last, s.weights.final_norm.compute, c.rms_norm_eps, hidden, s.float_buffer("rstd_rows", {1}));
-  return at::mv(s.weights.head.compute, hidden.squeeze(0)).to(at::kFloat);
+  for (size_t k = 0; k < rows.size(); ++k) sequences[k].cache->length += rows[k].num_rows;
+  accumulate(out, saved.x_in_ND);
+  const at::Tensor x_SD = s.float_buffer("x_rows", {num_sequences, d}),
+                   hidden_SD = s.buffer("hidden", {num_sequences, d});
+  gather_rows(saved.x_in_ND, tokens.last_S, x_SD);
+  add_rms_norm(x_SD, {}, x_SD, s.weights.final_norm.compute, c.rms_norm_eps, hidden_SD,
+               s.float_buffer("rstd_rows", {num_sequences}));
+  const at::Tensor logits_SV = s.buffer("next_logits", {num_sequences, c.vocab_size});
+  linear(hidden_SD, s.weights.head.compute, logits_SV);
+  if (logits_SV.scalar_type() == at::kFloat) return logits_SV;
+  const at::Tensor floats_SV = s.float_buffer("next_logits_float", logits_SV.sizes());
+  convert_into(logits_SV, floats_SV);
+  return floats_SV;
+}
+
+at::Tensor Model::next_token_logits(const std::vector<int32_t>& ids, KeyValueCache& cache) {
+  return next_token_logits({{.ids = ids, .cache = &cache}}).squeeze(0);
 }
 
 }  // namespace qtune

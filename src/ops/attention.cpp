@@ -10,8 +10,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "attention_tile.h"
 #include "checks.h"
-#include "vector_math.h"
 
 // The BLAS inside LibTorch (MKL in the x86 wheels). Weak: a LibTorch that hides it is served by at::addmm.
 extern "C" __attribute__((weak)) void sgemm_(const char* transa, const char* transb, const int* m, const int* n,
@@ -20,16 +20,9 @@ extern "C" __attribute__((weak)) void sgemm_(const char* transa, const char* tra
                                              const int* ldc);
 
 namespace qtune {
-namespace {
 
-constexpr int64_t kTile = 64;
-
-/// C (m, n) = alpha * A B + beta * C, row-major with given row strides. kTransposed: the operand is stored as (k, m) or
-/// (n, k). Called from one thread of a parallel region, so the BLAS call itself stays on that thread.
-enum class Layout { kPlain, kTransposed };
-
-void product(Layout layout_a, Layout layout_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
-             int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
+void tile_product(Layout layout_a, Layout layout_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
+                  int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
   if (sgemm_ != nullptr) {
     // Column-major BLAS sees the transposes of row-major matrices: C^T = B^T A^T.
     const char ta = layout_a == Layout::kTransposed ? 'T' : 'N', tb = layout_b == Layout::kTransposed ? 'T' : 'N';
@@ -47,72 +40,10 @@ void product(Layout layout_a, Layout layout_b, int64_t m, int64_t n, int64_t k, 
   at::addmm_out(out, out, matrix(a, layout_a, m, k, lda), matrix(b, layout_b, k, n, ldb), beta, alpha);
 }
 
-template <class T>
-void gather_head(const T* source, int64_t stride, int64_t rows, int64_t e, float* target) {
-  for (int64_t i = 0; i < rows; ++i) {
-#pragma omp simd
-    for (int64_t j = 0; j < e; ++j) target[i * e + j] = to_float(source[i * stride + j]);
-  }
-}
-
-template <class T>
-void scatter_head(const float* source, int64_t stride, int64_t rows, int64_t e, T* target) {
-  for (int64_t i = 0; i < rows; ++i) {
-#pragma omp simd
-    for (int64_t j = 0; j < e; ++j) target[i * stride + j] = from_float<T>(source[i * e + j]);
-  }
-}
-
-/// Keys that a tile of query rows works on: [first, first + count) of the sample.
-struct KeyRange {
-  int64_t first, count;
-};
-
-KeyRange keys_of_tile(int64_t row, int64_t rows, int64_t window) {
-  const int64_t first = window > 0 ? std::max<int64_t>(0, row - window + 1) : 0;
-  return {.first = first, .count = row + rows - first};
-}
-
-/// Of these keys the ones that query `row` sees: [begin, end), counted from the range's first.
-struct VisibleKeys {
-  int64_t begin, end;
-};
-
-VisibleKeys visible_keys(int64_t row, const KeyRange& keys, int64_t window) {
-  const int64_t begin = window > 0 ? std::max<int64_t>(0, row - window + 1) : 0;
-  return {.begin = std::max<int64_t>(0, begin - keys.first), .end = row + 1 - keys.first};
-}
-
-void clear_hidden(float* row, const VisibleKeys& visible, int64_t width) {
-  std::fill(row, row + visible.begin, 0.0f);
-  std::fill(row + visible.end, row + width, 0.0f);
-}
-
-/// Softmax of a tile's row over its visible keys, in place; the rest becomes 0. Returns the logsumexp.
-float softmax_row(float* row, const VisibleKeys& visible, int64_t width) {
-  float top = row[visible.begin];
-#pragma omp simd reduction(max : top)
-  for (int64_t j = visible.begin; j < visible.end; ++j) top = std::max(top, row[j]);
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t j = visible.begin; j < visible.end; ++j) {
-    const float p = fast_exp(row[j] - top);
-    row[j] = p;
-    sum += p;
-  }
-  const float scale = 1.0f / sum;
-#pragma omp simd
-  for (int64_t j = visible.begin; j < visible.end; ++j) row[j] *= scale;
-  clear_hidden(row, visible, width);
-  return top + std::log(sum);
-}
+namespace {
 
 struct Buffers {
   std::vector<float> q, k, v, out, scores, dscores, dq, dk, dv, dout;
-  static float* at_least(std::vector<float>& buffer, int64_t size) {
-    if (static_cast<int64_t>(buffer.size()) < size) buffer.resize(static_cast<size_t>(size));
-    return buffer.data();
-  }
 };
 
 /// Tasks (sample, kv head) with the costliest samples first, so that threads end together.
@@ -165,11 +96,11 @@ void attention(const at::Tensor& qkv_NX, const std::vector<int32_t>& cu_seqlens,
     float* lse = logsumexp_HN.data_ptr<float>();
     run_tasks(make_tasks(cu_seqlens, shape.num_kv_heads), [&](int64_t sample, int64_t kv, Buffers& buffers) {
       const int64_t start = cu_seqlens[sample], length = cu_seqlens[sample + 1] - start;
-      float* k = Buffers::at_least(buffers.k, length * e);
-      float* v = Buffers::at_least(buffers.v, length * e);
-      float* q = Buffers::at_least(buffers.q, kTile * e);
-      float* tile_out = Buffers::at_least(buffers.out, kTile * e);
-      float* scores = Buffers::at_least(buffers.scores, kTile * length);
+      float* k = at_least(buffers.k, length * e);
+      float* v = at_least(buffers.v, length * e);
+      float* q = at_least(buffers.q, kTile * e);
+      float* tile_out = at_least(buffers.out, kTile * e);
+      float* scores = at_least(buffers.scores, kTile * length);
       const T* sample_qkv = qkv + start * x;
       gather_head(sample_qkv + (shape.num_heads + kv) * e, x, length, e, k);
       gather_head(sample_qkv + (shape.num_heads + shape.num_kv_heads + kv) * e, x, length, e, v);
@@ -180,12 +111,12 @@ void attention(const at::Tensor& qkv_NX, const std::vector<int32_t>& cu_seqlens,
           const int64_t keys = range.count;
           const float *tile_k = k + range.first * e, *tile_v = v + range.first * e;
           gather_head(sample_qkv + row * x + h * e, x, rows, e, q);
-          product(Layout::kPlain, Layout::kTransposed, rows, keys, e, scale, q, e, tile_k, e, 0.0f, scores, keys);
+          tile_product(Layout::kPlain, Layout::kTransposed, rows, keys, e, scale, q, e, tile_k, e, 0.0f, scores, keys);
           for (int64_t i = 0; i < rows; ++i) {
             const VisibleKeys visible = visible_keys(row + i, range, shape.window);
             lse[h * n + start + row + i] = softmax_row(scores + i * keys, visible, keys);
           }
-          product(Layout::kPlain, Layout::kPlain, rows, e, keys, 1.0f, scores, keys, tile_v, e, 0.0f, tile_out, e);
+          tile_product(Layout::kPlain, Layout::kPlain, rows, e, keys, 1.0f, scores, keys, tile_v, e, 0.0f, tile_out, e);
           scatter_head(tile_out, w, rows, e, o + (start + row) * w + h * e);
         }
       }
@@ -210,15 +141,15 @@ void attention_backward(const at::Tensor& dout, const at::Tensor& qkv_NX, const 
     const float* lse = logsumexp_HN.data_ptr<float>();
     run_tasks(make_tasks(cu_seqlens, shape.num_kv_heads), [&](int64_t sample, int64_t kv, Buffers& buffers) {
       const int64_t start = cu_seqlens[sample], length = cu_seqlens[sample + 1] - start;
-      float* k = Buffers::at_least(buffers.k, length * e);
-      float* v = Buffers::at_least(buffers.v, length * e);
-      float* dk = Buffers::at_least(buffers.dk, length * e);
-      float* dv = Buffers::at_least(buffers.dv, length * e);
-      float* q = Buffers::at_least(buffers.q, kTile * e);
-      float* dq = Buffers::at_least(buffers.dq, kTile * e);
-      float* tile_dout = Buffers::at_least(buffers.dout, kTile * e);
-      float* scores = Buffers::at_least(buffers.scores, kTile * length);
-      float* dscores = Buffers::at_least(buffers.dscores, kTile * length);
+      float* k = at_least(buffers.k, length * e);
+      float* v = at_least(buffers.v, length * e);
+      float* dk = at_least(buffers.dk, length * e);
+      float* dv = at_least(buffers.dv, length * e);
+      float* q = at_least(buffers.q, kTile * e);
+      float* dq = at_least(buffers.dq, kTile * e);
+      float* tile_dout = at_least(buffers.dout, kTile * e);
+      float* scores = at_least(buffers.scores, kTile * length);
+      float* dscores = at_least(buffers.dscores, kTile * length);
       const T* sample_qkv = qkv + start * x;
       gather_head(sample_qkv + (shape.num_heads + kv) * e, x, length, e, k);
       gather_head(sample_qkv + (shape.num_heads + shape.num_kv_heads + kv) * e, x, length, e, v);
@@ -231,9 +162,10 @@ void attention_backward(const at::Tensor& dout, const at::Tensor& qkv_NX, const 
           const int64_t keys = range.count, first = range.first * e;
           gather_head(sample_qkv + row * x + h * e, x, rows, e, q);
           gather_head(grad + (start + row) * w + h * e, w, rows, e, tile_dout);
-          product(Layout::kPlain, Layout::kTransposed, rows, keys, e, scale, q, e, k + first, e, 0.0f, scores, keys);
-          product(Layout::kPlain, Layout::kTransposed, rows, keys, e, 1.0f, tile_dout, e, v + first, e, 0.0f, dscores,
-                  keys);
+          tile_product(Layout::kPlain, Layout::kTransposed, rows, keys, e, scale, q, e, k + first, e, 0.0f, scores,
+                       keys);
+          tile_product(Layout::kPlain, Layout::kTransposed, rows, keys, e, 1.0f, tile_dout, e, v + first, e, 0.0f,
+                       dscores, keys);
           for (int64_t i = 0; i < rows; ++i) {
             const int64_t token = start + row + i;
             const VisibleKeys visible = visible_keys(row + i, range, shape.window);
@@ -251,10 +183,11 @@ void attention_backward(const at::Tensor& dout, const at::Tensor& qkv_NX, const 
             clear_hidden(p, visible, keys);
             clear_hidden(ds, visible, keys);
           }
-          product(Layout::kPlain, Layout::kPlain, rows, e, keys, 1.0f, dscores, keys, k + first, e, 0.0f, dq, e);
-          product(Layout::kTransposed, Layout::kPlain, keys, e, rows, 1.0f, dscores, keys, q, e, 1.0f, dk + first, e);
-          product(Layout::kTransposed, Layout::kPlain, keys, e, rows, 1.0f, scores, keys, tile_dout, e, 1.0f,
-                  dv + first, e);
+          tile_product(Layout::kPlain, Layout::kPlain, rows, e, keys, 1.0f, dscores, keys, k + first, e, 0.0f, dq, e);
+          tile_product(Layout::kTransposed, Layout::kPlain, keys, e, rows, 1.0f, dscores, keys, q, e, 1.0f, dk + first,
+                       e);
+          tile_product(Layout::kTransposed, Layout::kPlain, keys, e, rows, 1.0f, scores, keys, tile_dout, e, 1.0f,
+                       dv + first, e);
           scatter_head(dq, x, rows, e, dqkv + (start + row) * x + h * e);
         }
       }

@@ -5,6 +5,7 @@
 #include <ATen/ops/mm.h>
 
 #include "checks.h"
+#include "linear_few_rows.h"
 #include "qtune/ops/elementwise.h"
 #include "vector_math.h"
 
@@ -18,6 +19,10 @@ constexpr int64_t kRowGrain = 16, kColumnGrain = 64;
 void linear(const at::Tensor& x_NI, const at::Tensor& weight_OI, const at::Tensor& y_NO) {
   check_shape("linear", "y", y_NO, {x_NI.size(0), weight_OI.size(0)});
   if (x_NI.size(0) == 0) return;
+  if (x_NI.size(0) <= kFewRows && x_NI.scalar_type() == at::kFloat && x_NI.is_contiguous() &&
+      weight_OI.is_contiguous()) {
+    return linear_few_rows(x_NI, weight_OI, y_NO);
+  }
   at::Tensor y = y_NO;
   at::mm_out(y, x_NI, weight_OI.t());
 }

@@ -118,7 +118,7 @@ TEST_P(LoraTest, ScorePassAndCachedGenerationSeeTheAdapter) {
   const at::Tensor twin = score_reference(model, fixture_.batch()).nll_N;
   EXPECT_LT((model.score(fixture_.batch()).nll_N - twin).abs().max().item<double>(), kModelScoreNats);
   EXPECT_GT((plain.score(fixture_.batch()).nll_N - twin).abs().max().item<double>(), 0.1);
-  KeyValueCache cache = model.make_cache(60);
+  KeyValueCache cache = model.make_cache();
   const PackedTokens batch = fixture_.batch();
   const int32_t* ids = batch.ids_N.data_ptr<int32_t>();
   const int64_t length = batch.cu_seqlens[1], row = batch.rows_M[0].item<int64_t>();

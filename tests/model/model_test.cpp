@@ -79,7 +79,7 @@ TEST_P(ModelFixtureTest, CachedGenerationGivesTheLogitsOfTheFullPass) {
   const at::Tensor ids = fixture.tensor("input_ids")[2], logits = fixture.tensor("logits")[2];
   std::vector<int32_t> prompt;
   for (int k = 0; k < 20; ++k) prompt.push_back(ids[k].item<int32_t>());
-  KeyValueCache cache = model.make_cache(60);
+  KeyValueCache cache = model.make_cache();
   EXPECT_LT((model.next_token_logits(prompt, cache) - logits[19]).abs().max().item<double>(), 1e-3);
   for (int k = 20; k < 60; ++k) {
     const at::Tensor found = model.next_token_logits({ids[k].item<int32_t>()}, cache);

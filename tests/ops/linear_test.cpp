@@ -15,7 +15,7 @@ class LinearTest : public testing::TestWithParam<at::ScalarType> {
 };
 
 TEST_P(LinearTest, ProductsEqualFloat64) {
-  for (const int64_t n : {0, 1, 65}) {
+  for (const int64_t n : {0, 1, 2, 3, 4, 7, 16, 17, 65}) {
     const at::Tensor x = random_values({n, 63}, dtype(), 1), weight = random_values({331, 63}, dtype(), 2);
     const at::Tensor y = poisoned({n, 331}, dtype()), dx = poisoned({n, 63}, dtype());
     linear(x, weight, y);
@@ -23,6 +23,19 @@ TEST_P(LinearTest, ProductsEqualFloat64) {
     EXPECT_TRUE(is_close(y, truth, sums_tolerance(dtype()))) << n;
     linear_input_gradient(y, weight, dx);
     EXPECT_TRUE(is_close(dx, at::matmul(y.to(at::kDouble), weight.to(at::kDouble)), sums_tolerance(dtype()))) << n;
+  }
+}
+
+/// What generation computes for one sequence does not depend on those beside it.
+TEST(Linear, FewRowsHaveTheBitsOfEachAlone) {
+  const at::Tensor x = random_values({16, 63}, at::kFloat, 1), weight = random_values({331, 63}, at::kFloat, 2);
+  for (const int64_t n : {2, 5, 16}) {
+    const at::Tensor together = poisoned({n, 331}, at::kFloat), alone = poisoned({1, 331}, at::kFloat);
+    linear(x.narrow(0, 0, n), weight, together);
+    for (int64_t i = 0; i < n; ++i) {
+      linear(x.narrow(0, i, 1), weight, alone);
+      EXPECT_TRUE(at::equal(together.narrow(0, i, 1), alone)) << i << " of " << n;
+    }
   }
 }
 

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,10 +57,25 @@ struct Parameter {
   at::Tensor gradient;  // float32, of the sum of nll since the last zero_gradients(). Training only.
 };
 
-/// Keys and values of the tokens seen so far, for generation.
+/// Keys and values of the tokens that one sequence has seen, for generation. Grows as tokens come; with a sliding
+/// window it holds no more than generation can still see (and some slack). Moved, not copied: tensors are shared
+/// otherwise.
 struct KeyValueCache {
-  std::vector<at::Tensor> keys, values;  // a layer each: (capacity, K, E) compute dtype
-  int64_t length = 0;                    // tokens held
+  std::vector<at::Tensor> keys, values;  // a layer each: (capacity, K, E) compute dtype, `length - first` rows in use
+  int64_t length = 0;                    // tokens seen
+  int64_t first = 0;                     // position of the first one held
+  int64_t window = 0;                    // ModelConfig::sliding_window
+
+  /// Forgets the tokens from `num_tokens` on. Where the window has let go of keys that the next token would see,
+  /// everything is forgotten. Returns the tokens left.
+  int64_t truncate(int64_t num_tokens);
+  KeyValueCache clone() const;
+};
+
+/// New tokens of one sequence, and the cache they go behind.
+struct SequenceTokens {
+  std::span<const int32_t> ids;  // at least one
+  KeyValueCache* cache;
 };
 
 /// Holds the weight files of a folder against its config.json, reading only their headers.
@@ -108,11 +124,14 @@ class Model {
   /// Rewrites `compute` from `master` (after masters were loaded; the optimizer does so itself).
   void refresh_compute_weights();
 
-  KeyValueCache make_cache(int64_t capacity) const;
+  /// An empty one.
+  KeyValueCache make_cache() const;
 
-  /// Runs `ids` (n int32 ids, n >= 1) behind what the cache holds and appends to it. Only an empty cache takes n > 1.
-  /// Returns the logits (V) float32 that follow the last id.
-  /// Throws: Error when the cache is full.
+  /// Runs each sequence's tokens behind what its cache holds and appends to it: one matrix product a layer for all.
+  /// Returns the logits (S, V) float32 that follow each sequence's last token, valid until the next call; they may be
+  /// overwritten. Throws: Error naming a token id outside the vocabulary; the caches are as before then.
+  at::Tensor next_token_logits(const std::vector<SequenceTokens>& sequences);
+  /// The same of one sequence: (V).
   at::Tensor next_token_logits(const std::vector<int32_t>& ids, KeyValueCache& cache);
 
  private:
