@@ -53,6 +53,7 @@ int run_command_line(int argc, char** argv) {
   add_select_command(app, action);
   add_inspect_command(app, action);
   add_generate_command(app, action);
+  add_chat_command(app, action);
   add_convert_command(app, action);
   add_tokenize_command(app, action);
   add_config_command(app, action);

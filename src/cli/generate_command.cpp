@@ -1,93 +1,154 @@
-// qtune generate: an answer to a prompt, streamed to stdout.
+// qtune generate: answers to prompts. One prompt's is streamed to stdout, several become JSON lines.
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <chrono>
 #include <iostream>
 #include <iterator>
+#include <map>
 #include <memory>
 
-#include "adapter_option.h"
 #include "commands.h"
-#include "dtype_option.h"
+#include "generation_options.h"
+#include "prompt_files.h"
 #include "qtune/base/error.h"
-#include "qtune/eval/generate.h"
-#include "qtune/formats/model_config.h"
-#include "qtune/text/chat_template.h"
-#include "qtune/text/tokenizer.h"
+#include "qtune/base/log.h"
 #include "streams.h"
 
 namespace qtune {
 namespace {
 
-struct GenerateArguments {
-  std::string model, adapter, prompt, system, template_name, dtype = "float32";
-  bool raw = false;
-  GenerateOptions options;
+struct GenerateArguments : GenerationArguments {
+  std::vector<std::string> prompts;
+  std::string prompts_file, column = "prompt";
+  bool raw = false, json = false;
+  int64_t batch_size = 16;
 };
 
-/// Prints text as tokens arrive, holding back bytes that are not yet a whole character.
-class TextStream {
- public:
-  explicit TextStream(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
-
-  void add(int32_t id) {
-    ids_.push_back(id);
-    const std::string text = tokenizer_.decode(ids_);
-    constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
-    if (text.size() < printed_ || text.ends_with(kReplacement)) return;
-    print(text);
+std::vector<Prompt> gather_prompts(const GenerateArguments& a) {
+  if (!a.prompts_file.empty()) return read_prompts(a.prompts_file, a.column);
+  std::vector<Prompt> prompts;
+  for (const std::string& text : a.prompts) {
+    const std::string place = a.prompts.size() == 1 ? "generate" : fmt::format("--prompt {}", prompts.size() + 1);
+    prompts.push_back(make_prompt(text, place));
   }
-
-  void finish() {
-    print(tokenizer_.decode(ids_));
-    write_output("\n");
-    flush_output();
-  }
-
- private:
-  void print(const std::string& text) {
-    write_output(std::string_view(text).substr(std::min(printed_, text.size())));
-    flush_output();
-    printed_ = text.size();
-  }
-
-  const Tokenizer& tokenizer_;
-  std::vector<int32_t> ids_;
-  size_t printed_ = 0;
-};
-
-std::string prompt_text(const GenerateArguments& arguments) {
-  std::string prompt = arguments.prompt;
-  if (prompt.empty()) prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
-  if (arguments.raw) return prompt;
-  std::vector<Message> messages;
-  if (!arguments.system.empty()) messages.push_back({Role::kSystem, arguments.system});
-  messages.push_back({Role::kUser, prompt});
-  return make_chat_template(arguments.template_name, arguments.model).render_prompt(messages);
+  if (prompts.empty()) prompts.push_back(make_prompt({std::istreambuf_iterator<char>(std::cin), {}}, "generate"));
+  return prompts;
 }
 
-int run_generate(const GenerateArguments& arguments) {
-  const auto tokenizer = Tokenizer::load_tokenizer(arguments.model);
-  const std::vector<int32_t> prompt = tokenizer->encode(prompt_text(arguments));
-  if (prompt.empty()) throw ConfigError("generate: expected a prompt (--prompt, or on the standard input), found none");
-  const ModelConfig config = read_model_config(arguments.model);
-  check_fits_model(*tokenizer, config.vocab_size, arguments.model);
-  if (static_cast<int64_t>(prompt.size()) >= config.max_positions) {
-    throw ConfigError(fmt::format(
-        "generate: expected a prompt of fewer tokens than the model's {} positions, found {} ---> shorten the prompt",
-        config.max_positions, prompt.size()));
+/// What is wrong with a prompt is wrong use when it stands on the command line, else a fault of the data.
+[[noreturn]] void refuse(const GenerateArguments& a, const std::string& message) {
+  if (a.prompts_file.empty()) throw ConfigError(message);
+  throw DataError(message);
+}
+
+/// The prompt's tokens. Throws: DataError that does not name the prompt.
+std::vector<int32_t> encode(const GenerateArguments& a, const Answerer& answerer, std::vector<Message> messages) {
+  if (!a.raw) {
+    if (!a.system.empty() && messages[0].role != Role::kSystem)
+      messages.insert(messages.begin(), {Role::kSystem, a.system});
+    return answerer.tokenizer->encode(answerer.chat_template->render_prompt(messages));
   }
-  Model model = Model::load(arguments.model, {.compute_dtype = parse_compute_dtype(arguments.dtype),
-                                              .adapter = adapter_from(arguments.adapter)});
-  GenerateOptions options = arguments.options;
-  options.stop_ids = config.eos_ids;
-  TextStream stream(*tokenizer);
-  generate(model, prompt, options, [&](int32_t id) {
-    // A stop token ends the answer; it is not part of its text.
-    if (std::find(options.stop_ids.begin(), options.stop_ids.end(), id) == options.stop_ids.end()) stream.add(id);
-    return true;
+  const std::string& text = messages[0].content;
+  std::vector<int32_t> ids = answerer.tokenizer->encode(text);
+  if (!text.empty() && answerer.text_start && (ids.empty() || ids[0] != *answerer.text_start))
+    ids.insert(ids.begin(), *answerer.text_start);
+  return ids;
+}
+
+std::vector<int32_t> encode_prompt(const GenerateArguments& a, const Answerer& answerer, const Prompt& prompt) {
+  if (a.raw && prompt.shown.contains("messages")) refuse(a, prompt.place + ": --raw: expected a text, found messages");
+  std::vector<int32_t> ids;
+  try {
+    ids = encode(a, answerer, prompt.messages);
+  } catch (const DataError& e) {
+    refuse(a, fmt::format("{}: {}", prompt.place, e.what()));
+  }
+  if (ids.empty()) refuse(a, prompt.place + ": expected a prompt (--prompt, or on the standard input), found none");
+  if (static_cast<int64_t>(ids.size()) >= answerer.config.max_positions) {
+    refuse(a,
+           fmt::format(
+               "{}: expected a prompt of fewer tokens than the model's {} positions, found {} ---> shorten the prompt",
+               prompt.place, answerer.config.max_positions, ids.size()));
+  }
+  return ids;
+}
+
+void stream_answer(Model& model, const Answerer& answerer, const std::vector<int32_t>& prompt) {
+  TextStream stream = answerer.make_stream();
+  const auto show = [](const std::string& text) {
+    if (text.empty()) return;
+    write_output(text);
+    flush_output();
+  };
+  generate(model, prompt, answerer.options, [&](int32_t id) {
+    show(stream.add(id));
+    return !stream.stopped();
   });
-  stream.finish();
+  show(stream.finish() + "\n");
+}
+
+/// JSON lines in the prompts' order, each written as soon as all before it are.
+class AnswerLines {
+ public:
+  AnswerLines(const Answerer& answerer, const std::vector<Prompt>& prompts) : answerer_(answerer), prompts_(prompts) {}
+
+  bool add(size_t index, int32_t id) {
+    TextStream& stream = streams_.try_emplace(index, answerer_.make_stream()).first->second;
+    stream.add(id);
+    return !stream.stopped();
+  }
+
+  void finish(size_t index, const Generation& generation) {
+    TextStream& stream = streams_.try_emplace(index, answerer_.make_stream()).first->second;
+    stream.finish();
+    nlohmann::ordered_json line = prompts_[index].shown;
+    line["text"] = stream.text();
+    line["tokens"] = generation.ids;
+    line["finish_reason"] = stream.stopped() ? "stop" : finish_reason_name(generation.reason);
+    streams_.erase(index);
+    num_tokens_ += generation.ids.size();
+    lines_[index] = line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+    for (; !lines_.empty() && lines_.begin()->first == next_; ++next_) {
+      write_output(lines_.begin()->second);
+      flush_output();
+      lines_.erase(lines_.begin());
+    }
+  }
+
+  size_t num_tokens() const { return num_tokens_; }
+
+ private:
+  const Answerer& answerer_;
+  const std::vector<Prompt>& prompts_;
+  std::map<size_t, TextStream> streams_;
+  std::map<size_t, std::string> lines_;  // those that wait for one before them
+  size_t next_ = 0, num_tokens_ = 0;
+};
+
+void answer_all(Model& model, const GenerateArguments& a, const Answerer& answerer, const std::vector<Prompt>& prompts,
+                const std::vector<std::vector<int32_t>>& ids) {
+  AnswerLines lines(answerer, prompts);
+  const auto start = std::chrono::steady_clock::now();
+  generate_batch(model, ids, answerer.options,
+                 {.batch_size = a.batch_size,
+                  .on_token = [&](size_t index, int32_t id) { return lines.add(index, id); },
+                  .on_finished = [&](size_t index, const Generation& g) { lines.finish(index, g); }});
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  spdlog::info("{} prompts answered: {} tokens in {:.1f} s ({:.1f} tokens/s)", prompts.size(), lines.num_tokens(),
+               seconds, static_cast<double>(lines.num_tokens()) / seconds);
+}
+
+int run_generate(const GenerateArguments& a) {
+  const Answerer answerer(a, a.raw ? Answerer::Prompts::kPlainText : Answerer::Prompts::kChat);
+  const std::vector<Prompt> prompts = gather_prompts(a);
+  std::vector<std::vector<int32_t>> ids;
+  for (const Prompt& prompt : prompts) ids.push_back(encode_prompt(a, answerer, prompt));
+  Model model = answerer.load_model(a);
+  if (prompts.size() == 1 && a.prompts_file.empty() && !a.json) {
+    stream_answer(model, answerer, ids[0]);
+  } else {
+    answer_all(model, a, answerer, prompts, ids);
+  }
   return kExitOk;
 }
 
@@ -95,24 +156,26 @@ int run_generate(const GenerateArguments& arguments) {
 
 void add_generate_command(CLI::App& app, Action& action) {
   auto a = std::make_shared<GenerateArguments>();
-  CLI::App* command = app.add_subcommand("generate", "Answer a prompt; greedy unless --temperature is given");
-  command->add_option("--model", a->model, "Model folder")->required();
-  add_adapter_option(*command, a->adapter);
-  command->add_option("--prompt", a->prompt, "The user's message; without it, the standard input is read");
-  auto* system = command->add_option("--system", a->system, "System message");
-  auto* chat_template = command->add_option("--template", a->template_name,
-                                            "Chat template by LLaMA-Factory's name; default: the model's own");
-  command->add_flag("--raw", a->raw, "The prompt is plain text to continue: no chat template")
-      ->excludes(system)
-      ->excludes(chat_template);
-  command->add_option("--max-new-tokens", a->options.max_new_tokens)->check(CLI::PositiveNumber)->capture_default_str();
-  command->add_option("--temperature", a->options.temperature, "0: greedy")
-      ->check(CLI::NonNegativeNumber)
+  CLI::App* command = app.add_subcommand("generate", "Answer prompts; greedy unless --temperature is given");
+  const TemplateOptions in_template = add_generation_options(*command, *a);
+  auto* prompt = command
+                     ->add_option("--prompt", a->prompts,
+                                  "The user's message; several: JSON lines; without it, the standard input is one")
+                     ->allow_extra_args(false);
+  auto* file = command
+                   ->add_option("--prompts", a->prompts_file,
+                                "File (-: standard input) with a prompt a line: text, or JSON objects")
+                   ->excludes(prompt);
+  command->add_option("--column", a->column, "The text in those objects; else their \"messages\"")
+      ->needs(file)
       ->capture_default_str();
-  command->add_option("--top-k", a->options.top_k, "0: all")->check(CLI::NonNegativeNumber)->capture_default_str();
-  command->add_option("--top-p", a->options.top_p)->check(CLI::Range(1e-6, 1.0))->capture_default_str();
-  command->add_option("--seed", a->options.seed)->capture_default_str();
-  add_dtype_option(*command, a->dtype);
+  command->add_flag("--raw", a->raw, "Prompts are plain text to continue: no chat template")
+      ->excludes(in_template.system)
+      ->excludes(in_template.chat_template);
+  command->add_flag("--json", a->json, "A JSON line for a single prompt too");
+  command->add_option("--batch-size", a->batch_size, "Prompts answered at a time")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
   command->callback([a, &action] { action = [a] { return run_generate(*a); }; });
 }
 

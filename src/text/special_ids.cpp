@@ -56,6 +56,25 @@ std::optional<int32_t> find_id(const SpecialIds& ids, const std::string& text, c
   return tokenizer != nullptr ? tokenizer->token_to_id(text) : std::nullopt;
 }
 
+/// The special token that the first TemplateProcessing of a post_processor puts in front; "": none.
+std::string first_of_template(const json& processor) {
+  if (!processor.is_object()) return "";
+  if (const auto steps = processor.find("processors"); steps != processor.end() && steps->is_array()) {
+    for (const json& step : *steps) {
+      // One level: the library nests no deeper by itself.
+      if (!step.is_object() || step.contains("processors")) continue;
+      if (std::string token = first_of_template(step); !token.empty()) return token;
+    }
+    return "";
+  }
+  if (processor.value("type", json()) != "TemplateProcessing") return "";
+  const json single = processor.value("single", json());
+  if (!single.is_array() || single.empty() || !single[0].is_object()) return "";
+  const json special = single[0].value("SpecialToken", json());
+  const json id = special.is_object() ? special.value("id", json()) : json();
+  return id.is_string() ? id.get<std::string>() : "";
+}
+
 SpecialTokens named_tokens(const std::filesystem::path& model_folder) {
   try {
     return read_named_tokens(model_folder);
@@ -83,6 +102,18 @@ SpecialIds read_special_ids(const std::filesystem::path& model_folder, const Tok
     if (name == "bos_token") out.bos = id;
   }
   return out;
+}
+
+std::optional<int32_t> read_text_start(const std::filesystem::path& model_folder, const Tokenizer& tokenizer) {
+  const std::filesystem::path file = model_folder / "tokenizer.json";
+  const bool has_file = std::filesystem::exists(file);
+  const json config = read_object(model_folder / "tokenizer_config.json");
+  const auto asked = config.find("add_bos_token");
+  if (asked != config.end() && *asked == false) return std::nullopt;
+  const bool adds_bos = (asked != config.end() && *asked == true) || !has_file;
+  const std::string token = adds_bos ? named_tokens(model_folder).find("bos_token")
+                                     : first_of_template(read_object(file).value("post_processor", json()));
+  return token.empty() ? std::nullopt : tokenizer.token_to_id(token);
 }
 
 }  // namespace qtune

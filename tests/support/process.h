@@ -31,6 +31,7 @@ enum class FileLimitAction {
 
 struct ProcessOptions {
   std::string input;                       // its standard input
+  std::filesystem::path input_pipe;        // or this named pipe, which the test holds open
   std::optional<rlim_t> file_limit_bytes;  // no file may grow beyond this
   FileLimitAction at_limit = FileLimitAction::kFailWrite;
   std::chrono::seconds timeout{120};
@@ -67,7 +68,8 @@ class QtuneProcess {
       if (!std::string_view(*entry).starts_with("OMP_NUM_THREADS=")) environment.push_back(*entry);
     }
     environment.push_back(nullptr);
-    const std::string in = (files_ / "in").string(), out = (files_ / "out").string(), err = (files_ / "err").string();
+    const std::string in = options.input_pipe.empty() ? (files_ / "in").string() : options.input_pipe.string();
+    const std::string out = (files_ / "out").string(), err = (files_ / "err").string();
     pid_ = ::fork();
     if (pid_ < 0) throw std::runtime_error("fork failed");
     if (pid_ == 0) run_child(argv.data(), environment.data(), in, out, err, options);
@@ -92,6 +94,9 @@ class QtuneProcess {
     return false;
   }
 
+  std::string out_so_far() const { return so_far("out"); }
+  std::string err_so_far() const { return so_far("err"); }
+
   ProcessResult wait() {
     while (!ended()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     return {.exit_code = WIFSIGNALED(*status_) ? 128 + WTERMSIG(*status_) : WEXITSTATUS(*status_),
@@ -100,6 +105,11 @@ class QtuneProcess {
   }
 
  private:
+  std::string so_far(const char* file) const {
+    // The child makes its files, in its own time.
+    return std::filesystem::exists(files_ / file) ? read_file(files_ / file) : "";
+  }
+
   [[noreturn]] static void run_child(char** argv, char** environment, const std::string& in, const std::string& out,
                                      const std::string& err, const ProcessOptions& options) {
     const auto redirect = [](const std::string& path, int flags, int fd) {

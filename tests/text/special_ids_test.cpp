@@ -58,5 +58,56 @@ TEST(SpecialIds, FilesThatAreMissingOrOddGiveNone) {
   }
 }
 
+class TextStart : public testing::Test {
+ protected:
+  TextStart() {
+    write_byte_tokenizer(folder_.path());
+    tokenizer_ = Tokenizer::load_tokenizer(folder_.path());
+  }
+  void write_post_processor(const std::string& json) const {
+    write_file_atomic(folder_ / "tokenizer.json", R"({"model": {"vocab": {}}, "post_processor": )" + json + "}");
+  }
+  std::optional<int32_t> found() const { return read_text_start(folder_.path(), *tokenizer_); }
+
+  TempDir folder_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+};
+
+TEST_F(TextStart, IsWhatThePostProcessorPutsInFront) {
+  EXPECT_EQ(found(), std::nullopt);
+  const std::string adds =
+      R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<|im_start|>", "type_id": 0}},
+          {"Sequence": {"id": "A", "type_id": 0}}]})";
+  write_post_processor(adds);
+  EXPECT_EQ(found(), 256);
+  write_post_processor(R"({"type": "Sequence", "processors": [{"type": "ByteLevel"}, )" + adds + "]}");
+  EXPECT_EQ(found(), 256) << "Llama 3's form";
+  write_post_processor(R"({"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}}]})");
+  EXPECT_EQ(found(), std::nullopt);
+  for (const char* odd : {"null", "[]", "3", R"({"processors": 3})", R"({"type": "TemplateProcessing", "single": [3]})",
+                          R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": 3}}]})",
+                          R"({"processors": [{"processors": [{"processors": []}]}, 3]})"}) {
+    write_post_processor(odd);
+    EXPECT_EQ(found(), std::nullopt) << odd;
+  }
+}
+
+TEST_F(TextStart, TokenizerConfigHasTheLastWord) {
+  write_file_atomic(folder_ / "tokenizer_config.json", R"({"bos_token": "<|im_end|>"})");
+  EXPECT_EQ(found(), std::nullopt) << "a name alone adds nothing";
+  write_file_atomic(folder_ / "tokenizer_config.json", R"({"bos_token": "<|im_end|>", "add_bos_token": true})");
+  EXPECT_EQ(found(), kImEndId);
+  write_file_atomic(folder_ / "tokenizer_config.json", R"({"bos_token": "<|im_end|>", "add_bos_token": false})");
+  write_post_processor(
+      R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<|im_start|>", "type_id": 0}}]})");
+  EXPECT_EQ(found(), std::nullopt);
+}
+
+TEST_F(TextStart, SentencepieceAloneAddsItsBos) {
+  std::filesystem::remove(folder_ / "tokenizer.json");
+  write_file_atomic(folder_ / "tokenizer_config.json", R"({"bos_token": "<|im_start|>"})");
+  EXPECT_EQ(found(), 256);
+}
+
 }  // namespace
 }  // namespace qtune

@@ -23,4 +23,9 @@ struct SpecialIds {
 /// Empty: no such file, or none that can be read. This is for views and warnings; loading a tokenizer checks the files.
 SpecialIds read_special_ids(const std::filesystem::path& model_folder, const Tokenizer* tokenizer);
 
+/// The token that the tokenizer's files put before a plain text (Llama's <s>), as transformers does outside of chat
+/// templates: add_bos_token of tokenizer_config.json, else what tokenizer.json's post_processor begins with. A folder
+/// with tokenizer.model alone: bos_token. nullopt: none.
+std::optional<int32_t> read_text_start(const std::filesystem::path& model_folder, const Tokenizer& tokenizer);
+
 }  // namespace qtune
