@@ -13,6 +13,7 @@
 #include "commands.h"
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
+#include "qtune/ops/process_memory.h"
 
 namespace qtune {
 namespace {
@@ -43,6 +44,7 @@ std::optional<std::string> fault_of_command(const CLI::App& app, int argc, char*
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
+  limit_library_memory();
   setup_logging();
   CLI::App app("qtune: supervised fine-tuning that prunes its data while it trains (Q-Tuning)", "qtune");
   app.set_version_flag("--version", kVersion);

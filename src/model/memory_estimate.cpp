@@ -46,7 +46,7 @@ MemoryEstimate estimate_training_memory(const ModelConfig& c, const TrainingShap
   m.activations = shape.num_tokens * (c.num_layers * input_per_token +
                                       (shape.gradient_checkpointing ? saved : c.num_layers * saved));
   m.workspace = workspace_bytes(c, shape, element);
-  m.program = int64_t{125} << 20;
+  m.program = int64_t{175} << 20;
   return m;
 }
 

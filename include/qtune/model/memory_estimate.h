@@ -25,7 +25,7 @@ struct MemoryEstimate {
   int64_t optimizer = 0;    // AdamW's two moments, float32
   int64_t activations = 0;  // saved between forward and backward, for all tokens of a micro-batch
   int64_t workspace = 0;    // buffers of one layer, of the head's chunks and of bfloat16 weight gradients
-  int64_t program = 0;      // LibTorch and qtune themselves: the peak of training a tiny model
+  int64_t program = 0;      // LibTorch and qtune themselves, with LibTorch's compiled products: measured
   int64_t total() const { return weights + gradients + optimizer + activations + workspace + program; }
 };
 
