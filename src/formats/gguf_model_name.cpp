@@ -1,0 +1,183 @@
+#include "gguf_model_name.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <regex>
+#include <vector>
+
+namespace qtune {
+namespace {
+
+constexpr size_t kMaxBytes = 255;  // longer names are no names, and std::regex recurses
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
+bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
+bool is_letter(char c) { return is_lower(c) || is_upper(c); }
+char to_lower(char c) { return is_upper(c) ? static_cast<char>(c + 32) : c; }
+char to_upper(char c) { return is_lower(c) ? static_cast<char>(c - 32) : c; }
+
+/// A piece of a name between dashes, and what it may be.
+struct Part {
+  std::string text;
+  bool basename = false, size = false, finetune = false, version = false, type = false;
+
+  bool known() const { return basename || size || finetune || version || type; }
+};
+
+bool matches(const std::string& text, const char* pattern) {
+  return std::regex_match(text, std::regex(pattern, std::regex::icase));
+}
+
+std::vector<Part> split(std::string_view name, std::string_view separators) {
+  std::vector<Part> parts;
+  for (size_t begin = 0; begin < name.size();) {
+    const size_t end = std::min(name.find_first_of(separators, begin), name.size());
+    if (end > begin) parts.push_back({.text = std::string(name.substr(begin, end - begin))});
+    begin = end + 1;
+  }
+  return parts;
+}
+
+/// "7b1" is 7.1B; "1_5b" is 1.5B.
+std::string normal_size(std::string text) {
+  std::replace(text.begin(), text.end(), '_', '.');
+  const size_t n = text.size();
+  if (is_digit(text.back()) && n > 2) text = text.substr(0, n - 2) + "." + text[n - 1] + text[n - 2];
+  if (text.size() > 1 && is_digit(text[text.size() - 2])) text.back() = to_upper(text.back());
+  return text;
+}
+
+/// Whether a number like 135M is far from the model's size: then it tells how long the context is.
+bool is_far_from(const std::string& size, int64_t num_values) {
+  const std::string digits = size.substr(0, size.size() - 1);
+  double value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (error != std::errc{} || end != digits.data() + digits.size()) return false;
+  const auto power = static_cast<double>(std::string_view("KMBT").find(size.back()) + 1);
+  return std::fabs(value * std::pow(1000.0, power) - static_cast<double>(num_values)) >
+         std::floor(7 * static_cast<double>(num_values) / 8);
+}
+
+void classify(Part& part, bool first, int64_t num_values) {
+  if (matches(part.text, R"((v|iter)?\d+([.]\d+)*)")) {
+    part.version = true;
+  } else if (matches(part.text, R"(i?q\d(_\w)*|b?fp?(16|32))")) {
+    part.type = true;
+    std::transform(part.text.begin(), part.text.end(), part.text.begin(), to_upper);
+  } else if (!first && matches(part.text, R"((([A]|\d+[x])?\d+([._]\d+)?[KMBT][\d]?|small|mini|medium|large|x?xl))")) {
+    part.text = normal_size(part.text);
+    part.finetune = num_values > 0 && is_far_from(part.text, num_values);
+    part.size = !part.finetune;
+    if (part.finetune) part.text.back() = to_lower(part.text.back());
+  } else if (!first && matches(part.text, "chat|instruct|vision|lora")) {
+    part.finetune = true;
+  }
+}
+
+/// Words like "mini" are sizes only where no number is one.
+void drop_size_words(std::vector<Part>& parts) {
+  const auto has_digit = [](const Part& part) {
+    return part.size && std::any_of(part.text.begin(), part.text.end(), is_digit);
+  };
+  if (std::none_of(parts.begin(), parts.end(), has_digit)) return;
+  for (Part& part : parts) {
+    if (std::all_of(part.text.begin(), part.text.end(), is_letter)) part.size = false;
+  }
+}
+
+/// The first words, and versions among them, are the basename; other unknown words are the finetune's.
+void find_basename(std::vector<Part>& parts) {
+  bool at_start = true;
+  for (Part& part : parts) {
+    if (at_start && ((!part.known() && is_letter(part.text[0])) || part.version)) {
+      part.basename = true;
+    } else {
+      at_start = false;
+      if (!part.known()) part.finetune = true;
+    }
+  }
+  // versions at its end are versions
+  for (auto part = parts.rbegin(); part != parts.rend() && part->basename && part->version; ++part) {
+    part->basename = false;
+  }
+}
+
+template <class Has>
+std::string join(const std::vector<Part>& parts, Has has) {
+  std::string out;
+  for (const Part& part : parts) {
+    if (has(part)) out += (out.empty() ? "" : "-") + part.text;
+  }
+  return out;
+}
+
+std::string join_sizes(const std::vector<Part>& parts) {
+  std::vector<Part> once;
+  for (const Part& part : parts) {
+    const bool seen = std::any_of(once.begin(), once.end(), [&](const Part& other) { return other.text == part.text; });
+    if (part.size && !seen) once.push_back(part);
+  }
+  return join(once, [](const Part&) { return true; });
+}
+
+/// Each run of letters with a capital in front, the rest small.
+std::string title_word(const std::string& word) {
+  const bool lower = std::any_of(word.begin(), word.end(), is_lower) && std::none_of(word.begin(), word.end(), is_upper);
+  const bool version = std::regex_match(word, std::regex(R"(v\d+(?:\.\d+)*|\d.*)"));
+  if (!lower || version) return word;
+  std::string out = word;
+  for (size_t i = 0; i < out.size(); ++i) {
+    if (i == 0 || !is_letter(out[i - 1])) out[i] = to_upper(out[i]);
+  }
+  return out;
+}
+
+}  // namespace
+
+GgufModelName parse_model_name(std::string_view id, int64_t num_values) {
+  GgufModelName out;
+  if (id.empty() || id.size() > kMaxBytes) return out;
+  const size_t slash = id.find('/');
+  if (id.find(' ') != std::string_view::npos || slash == std::string_view::npos) {
+    out.name = id;
+  } else {
+    out.name = id.substr(slash + 1);
+    if (id[0] != '.') out.organization = id.substr(0, slash);
+  }
+  if (id.find(' ') != std::string_view::npos) return out;  // a sentence
+  std::vector<Part> parts = split(out.name, "-");
+  for (Part& part : parts) classify(part, &part == parts.data(), num_values);
+  drop_size_words(parts);
+  find_basename(parts);
+  out.size_label = join_sizes(parts);
+  out.finetune = join(parts, [](const Part& part) { return part.finetune; });
+  out.version = join(parts, [](const Part& part) { return part.version && !part.basename; });
+  const bool clear = !out.size_label.empty() || !out.finetune.empty() || !out.version.empty();
+  if (clear) out.basename = join(parts, [](const Part& part) { return part.basename; });
+  return out;
+}
+
+std::string model_title(std::string_view name) {
+  std::string out;
+  for (const Part& word : split(name.substr(0, kMaxBytes), "- \t\n\r")) {
+    out += (out.empty() ? "" : " ") + title_word(word.text);
+  }
+  return out;
+}
+
+std::string model_size_label(int64_t num_values) {
+  const auto value = static_cast<double>(num_values);
+  const auto [unit, suffix] = value > 1e12  ? std::pair{1e-12, 'T'}
+                              : value > 1e9 ? std::pair{1e-9, 'B'}
+                              : value > 1e6 ? std::pair{1e-6, 'M'}
+                                            : std::pair{1e-3, 'K'};
+  const double scaled = value * unit;
+  const int64_t digits = std::llrint(scaled) == 0 ? 0 : static_cast<int64_t>(std::to_string(std::llrint(scaled)).size());
+  return fmt::format("{:.{}f}{}", scaled, std::max<int64_t>(2 - digits, 0), suffix);
+}
+
+}  // namespace qtune
