@@ -1,4 +1,5 @@
-// qtune convert: a model folder from a GGUF file, or from a folder with weights of another type or in other shards.
+// qtune convert: a model folder from a GGUF file, or from a folder with weights of another type or in other shards; or
+// a GGUF file from a folder.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
 #include "qtune/formats/convert.h"
+#include "qtune/formats/convert_to_gguf.h"
 
 namespace qtune {
 namespace {
@@ -34,15 +36,34 @@ uint64_t parse_size(const std::string& text) {
   return static_cast<uint64_t>(number * unit->second);
 }
 
-int run_convert(const Arguments& arguments) {
+ConvertSummary run_to_hf(const Arguments& arguments) {
   static const std::map<std::string, Dtype> kDtypes = {
       {"bf16", Dtype::kBF16}, {"f16", Dtype::kF16}, {"f32", Dtype::kF32}};
   ConvertOptions options;
+  if (arguments.dtype == "q8_0") {
+    throw ConfigError("--dtype: expected bf16, f16 or f32 for a model folder, found q8_0 ---> --to gguf has it");
+  }
   if (!arguments.dtype.empty()) options.dtype = kDtypes.at(arguments.dtype);
   options.adapter = arguments.adapter;
   if (!arguments.shard_size.empty()) options.shard_bytes = parse_size(arguments.shard_size);
+  return convert_to_hf(arguments.in, arguments.out, options);
+}
+
+ConvertSummary run_to_gguf(const Arguments& arguments) {
+  static const std::map<std::string, GgmlType> kTypes = {
+      {"bf16", GgmlType::kBF16}, {"f16", GgmlType::kF16}, {"f32", GgmlType::kF32}, {"q8_0", GgmlType::kQ8_0}};
+  if (!arguments.shard_size.empty()) {
+    throw ConfigError("--shard-size: expected none with --to gguf, which writes one file ---> leave it out");
+  }
+  GgufOutOptions options;
+  if (!arguments.dtype.empty()) options.type = kTypes.at(arguments.dtype);
+  options.adapter = arguments.adapter;
+  return convert_hf_to_gguf(arguments.in, arguments.out, options);
+}
+
+int run_convert(const Arguments& arguments) {
   try {
-    const ConvertSummary summary = convert_to_hf(arguments.in, arguments.out, options);
+    const ConvertSummary summary = arguments.to == "gguf" ? run_to_gguf(arguments) : run_to_hf(arguments);
     spdlog::info("{}: {}", arguments.out, summary.describe());
   } catch (const Error& e) {
     // What the system refused (a full disk, no rights) concerns model files here.
@@ -57,15 +78,17 @@ int run_convert(const Arguments& arguments) {
 void add_convert_command(CLI::App& app, Action& action) {
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command =
-      app.add_subcommand("convert", "Make a Hugging Face model folder from a GGUF file or another folder");
+      app.add_subcommand("convert", "Make a model folder from a GGUF file or another folder, or a GGUF file of one");
   command->add_option("IN", arguments->in, "GGUF file (llama architecture, byte-level BPE) or model folder")
       ->required();
-  command->add_option("OUT", arguments->out, "Folder to write; new or empty")->required();
-  command->add_option("--to", arguments->to, "Format to write")->check(CLI::IsMember({"hf"}))->capture_default_str();
+  command->add_option("OUT", arguments->out, "Folder to write, new or empty; with --to gguf a file")->required();
+  command->add_option("--to", arguments->to, "Format to write")
+      ->check(CLI::IsMember({"hf", "gguf"}))
+      ->capture_default_str();
   command
       ->add_option("--dtype", arguments->dtype,
-                   "Type of the weights (default: bf16 from GGUF, from a folder as stored)")
-      ->check(CLI::IsMember({"bf16", "f16", "f32"}));
+                   "Type of the weights; q8_0 with --to gguf (default: bf16 from GGUF, from a folder as stored)")
+      ->check(CLI::IsMember({"bf16", "f16", "f32", "q8_0"}));
   command->add_option("--adapter", arguments->adapter, "LoRA adapter (PEFT's folder) to merge into the weights");
   command->add_option("--shard-size", arguments->shard_size,
                       "Most bytes of one weights file, like 500MB (default: 5GB); 0: all in one file");

@@ -45,16 +45,16 @@ GgmlType type_of_folder(const ModelWeights& weights) {
 void check_target(const fs::path& out) {
   std::error_code ignored;
   if (fs::is_directory(out, ignored)) {
-    throw ConfigError(fmt::format("{}: expected a file to write, found a folder ---> give a name that ends in .gguf",
-                                  out.string()));
+    throw ConfigError(
+        fmt::format("{}: expected a file to write, found a folder ---> give a name that ends in .gguf", out.string()));
   }
   if (out.extension() != ".gguf" && !fs::exists(out, ignored)) {  // a pipe or a device may have any name
     throw ConfigError(
         fmt::format("{}: expected a name that ends in .gguf ---> --to gguf writes one file", out.string()));
   }
   if (const fs::path parent = out.parent_path(); !parent.empty() && !fs::is_directory(parent, ignored)) {
-    throw ConfigError(fmt::format("{}: expected a folder to write into, found none ---> make it first",
-                                  parent.string()));
+    throw ConfigError(
+        fmt::format("{}: expected a folder to write into, found none ---> make it first", parent.string()));
   }
 }
 
@@ -64,31 +64,35 @@ void check_source(const fs::path& in) {
   if (!fs::exists(in, ignored)) {
     throw CheckpointError(fmt::format("{}: expected a model folder, found nothing ---> check the path", in.string()));
   }
-  throw ConfigError(fmt::format("{}: expected a model folder, found a file ---> a GGUF file is made one by `qtune "
-                                "convert IN OUT`",
-                                in.string()));
+  throw ConfigError(
+      fmt::format("{}: expected a model folder, found a file ---> a GGUF file is made one by `qtune "
+                  "convert IN OUT`",
+                  in.string()));
 }
 
 void check_adapter(const ModelWeights& weights, const LoraAdapter& adapter) {
   for (const auto& [name, module] : adapter.modules()) {
     if (weights.find(name + ".weight") != nullptr) continue;
-    throw CheckpointError(fmt::format("{}: expected the adapter of a weight of {}, found one of {} ---> the adapter "
-                                      "belongs to another model",
-                                      adapter.weights_path().string(), weights.folder().string(), name));
+    throw CheckpointError(
+        fmt::format("{}: expected the adapter of a weight of {}, found one of {} ---> the adapter "
+                    "belongs to another model",
+                    adapter.weights_path().string(), weights.folder().string(), name));
   }
 }
 
 /// llama.cpp attends to everything where these models have a window, and has no Llama 3 scaling for Qwen.
 void check_attention(const ModelConfig& config, const fs::path& folder) {
   if (config.rope_scaling.type == RopeScalingType::kLlama3 && gguf_architecture(config) != "llama") {
-    throw CheckpointError(fmt::format("{}: rope scaling llama3 of model_type {}: llama.cpp has no such model ---> "
-                                      "it can't be written as GGUF",
-                                      (folder / "config.json").string(), config.model_type));
+    throw CheckpointError(
+        fmt::format("{}: rope scaling llama3 of model_type {}: llama.cpp has no such model ---> "
+                    "it can't be written as GGUF",
+                    (folder / "config.json").string(), config.model_type));
   }
   if (config.sliding_window > 0 && config.sliding_window < config.max_positions) {
-    spdlog::warn("{}: llama.cpp has no sliding window for this architecture: texts of more than {} tokens are computed "
-                 "with full attention there",
-                 folder.string(), config.sliding_window);
+    spdlog::warn(
+        "{}: llama.cpp has no sliding window for this architecture: texts of more than {} tokens are computed "
+        "with full attention there",
+        folder.string(), config.sliding_window);
   }
 }
 
@@ -103,8 +107,7 @@ ConvertSummary convert_hf_to_gguf(const fs::path& in, const fs::path& out, const
   const GgmlType type = options.type.value_or(type_of_folder(weights));
   std::optional<LoraAdapter> adapter;
   if (!options.adapter.empty()) check_adapter(weights, adapter.emplace(options.adapter));
-  const std::vector<GgufTensorToWrite> tensors =
-      gguf_tensors(weights, config, type, adapter ? &*adapter : nullptr);
+  const std::vector<GgufTensorToWrite> tensors = gguf_tensors(weights, config, type, adapter ? &*adapter : nullptr);
 
   ConvertSummary summary{.num_tensors = static_cast<int64_t>(tensors.size()),
                          .dtype = std::string(ggml_type_name(type)),

@@ -126,7 +126,8 @@ std::string join_sizes(const std::vector<Part>& parts) {
 
 /// Each run of letters with a capital in front, the rest small.
 std::string title_word(const std::string& word) {
-  const bool lower = std::any_of(word.begin(), word.end(), is_lower) && std::none_of(word.begin(), word.end(), is_upper);
+  const bool lower =
+      std::any_of(word.begin(), word.end(), is_lower) && std::none_of(word.begin(), word.end(), is_upper);
   const bool version = std::regex_match(word, std::regex(R"(v\d+(?:\.\d+)*|\d.*)"));
   if (!lower || version) return word;
   std::string out = word;
@@ -176,7 +177,8 @@ std::string model_size_label(int64_t num_values) {
                               : value > 1e6 ? std::pair{1e-6, 'M'}
                                             : std::pair{1e-3, 'K'};
   const double scaled = value * unit;
-  const int64_t digits = std::llrint(scaled) == 0 ? 0 : static_cast<int64_t>(std::to_string(std::llrint(scaled)).size());
+  const int64_t digits =
+      std::llrint(scaled) == 0 ? 0 : static_cast<int64_t>(std::to_string(std::llrint(scaled)).size());
   return fmt::format("{:.{}f}{}", scaled, std::max<int64_t>(2 - digits, 0), suffix);
 }
 

@@ -74,9 +74,10 @@ bool is_left_out(std::string_view name, const ModelConfig& config) {
 }
 
 [[noreturn]] void fail(const ModelWeights& weights, const std::string& fault) {
-  throw CheckpointError(fmt::format("{}: {} ---> weights and config.json belong to different models; copy or download "
-                                    "the folder again",
-                                    weights.folder().string(), fault));
+  throw CheckpointError(
+      fmt::format("{}: {} ---> weights and config.json belong to different models; copy or download "
+                  "the folder again",
+                  weights.folder().string(), fault));
 }
 
 void check_tensor(const ModelWeights& weights, const TensorView& tensor, const ExpectedTensor& expected) {
@@ -89,15 +90,19 @@ void check_tensor(const ModelWeights& weights, const TensorView& tensor, const E
   }
 }
 
-/// The type in which a matrix is stored; norms and biases are always F32.
+/// The type in which a matrix is stored; norms and biases are always F32. Rows that are no whole blocks become F16.
 GgmlType stored_type(const ExpectedTensor& expected, GgmlType type) {
   if (expected.shape.size() < 2) return GgmlType::kF32;
-  if (type == GgmlType::kQ8_0 && expected.shape.back() % kQ8Block != 0) {
-    spdlog::warn("{}: rows of {} values are no multiple of {}, stored as F16 instead of Q8_0", expected.gguf_name,
-                 expected.shape.back(), kQ8Block);
-    return GgmlType::kF16;
-  }
-  return type;
+  return type == GgmlType::kQ8_0 && expected.shape.back() % kQ8Block != 0 ? GgmlType::kF16 : type;
+}
+
+void warn_of_other_types(const std::vector<GgufTensorToWrite>& tensors, GgmlType type, const ModelWeights& weights) {
+  const auto other = [&](const GgufTensorToWrite& tensor) { return tensor.shape.size() > 1 && tensor.type != type; };
+  const auto count = std::count_if(tensors.begin(), tensors.end(), other);
+  if (count == 0) return;
+  const auto first = std::find_if(tensors.begin(), tensors.end(), other);
+  spdlog::warn("{}: {} tensors become F16 instead of Q8_0, since their rows are no multiple of {} values ({}: {})",
+               weights.folder().string(), count, kQ8Block, first->name, first->shape.back());
 }
 
 bool same_bits(Dtype dtype, GgmlType type) {
@@ -218,10 +223,11 @@ std::vector<float> rope_factors(const ModelConfig& config) {
 }
 
 GgufTensorToWrite rope_tensor(const ModelConfig& config) {
-  return {.name = "rope_freqs.weight",
-          .type = GgmlType::kF32,
-          .shape = {config.head_dim / 2},
-          .values = [factors = rope_factors(config)](const ByteSink& sink) { sink(std::as_bytes(std::span(factors))); }};
+  return {
+      .name = "rope_freqs.weight",
+      .type = GgmlType::kF32,
+      .shape = {config.head_dim / 2},
+      .values = [factors = rope_factors(config)](const ByteSink& sink) { sink(std::as_bytes(std::span(factors))); }};
 }
 
 }  // namespace
@@ -249,6 +255,7 @@ std::vector<GgufTensorToWrite> gguf_tensors(const ModelWeights& weights, const M
     expected.erase(found);
   }
   if (!expected.empty()) fail(weights, fmt::format("tensor {} is missing", expected.begin()->first));
+  warn_of_other_types(tensors, type, weights);
   return tensors;
 }
 

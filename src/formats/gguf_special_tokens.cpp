@@ -113,8 +113,7 @@ class AddedAround {
       return !text.empty() && (text == names_["sep"] || text == names_["eos"]);
     };
     const size_t middle = end - begin - 2;
-    const bool separated =
-        (separates(begin + 1) && last.empty()) || (middle == 2 && separates(begin + 2));
+    const bool separated = (separates(begin + 1) && last.empty()) || (middle == 2 && separates(begin + 2));
     added["sep"] = separated;
     if (separated && names_["sep"].empty()) names_["sep"] = names_["eos"];
   }
@@ -174,7 +173,8 @@ void read_templates(GgufSpecialTokens& out, const fs::path& folder, const json& 
     return;
   }
   add_templates(out, member(tokenizer_config, "chat_template"));
-  if (out.chat_templates.empty()) add_templates(out, member(read_object(folder / "chat_template.json"), "chat_template"));
+  if (out.chat_templates.empty())
+    add_templates(out, member(read_object(folder / "chat_template.json"), "chat_template"));
 }
 
 }  // namespace

@@ -88,9 +88,9 @@ void add_merges(GgufMetadata& metadata, const TokenizerParts& parts) {
 }
 
 void add_special_tokens(GgufMetadata& metadata, const GgufSpecialTokens& special, bool keeps_granite_rule) {
-  constexpr std::pair<const char*, const char*> kKeys[] = {
-      {"bos", "bos"}, {"eos", "eos"},       {"eot", "eot"},     {"eom", "eom"},
-      {"unk", "unknown"}, {"sep", "seperator"}, {"pad", "padding"}, {"mask", "mask"}};  // GGUF spells it so
+  constexpr std::pair<const char*, const char*> kKeys[] = {{"bos", "bos"},     {"eos", "eos"},     {"eot", "eot"},
+                                                           {"eom", "eom"},     {"unk", "unknown"}, {"sep", "seperator"},
+                                                           {"pad", "padding"}, {"mask", "mask"}};  // GGUF spells it so
   for (const auto& [name, key] : kKeys) {
     const auto found = special.ids.find(name);
     if (found != special.ids.end()) metadata.add_uint32(fmt::format("tokenizer.ggml.{}_token_id", key), found->second);
@@ -118,8 +118,9 @@ void add_chat_templates(GgufMetadata& metadata, const GgufSpecialTokens& special
 void add_tokenizer_keys(GgufMetadata& metadata, const std::filesystem::path& folder, const ModelConfig& config) {
   TokenizerParts parts = read_tokenizer_parts(folder);
   if (static_cast<int64_t>(parts.tokens.size()) > config.vocab_size) {
-    fail(parts, fmt::format("expected at most {} tokens, the model's vocab_size, found {}", config.vocab_size,
-                            parts.tokens.size()),
+    fail(parts,
+         fmt::format("expected at most {} tokens, the model's vocab_size, found {}", config.vocab_size,
+                     parts.tokens.size()),
          "tokenizer and model belong to different checkpoints");
   }
   const bool byte_level = parts.model == Model::kByteLevelBpe;

@@ -134,8 +134,8 @@ void write_gguf(const std::filesystem::path& path, const GgufMetadata& metadata,
 uint64_t ggml_row_bytes(GgmlType type, int64_t columns) {
   const BlockLayout layout = block_layout(static_cast<uint32_t>(type)).value();
   if (columns % layout.num_values != 0) {
-    throw Error(fmt::format("{}: rows of {} values are no whole blocks of {}", layout.name, columns,
-                            layout.num_values));
+    throw Error(
+        fmt::format("{}: rows of {} values are no whole blocks of {}", layout.name, columns, layout.num_values));
   }
   return static_cast<uint64_t>(columns / layout.num_values) * layout.num_bytes;
 }

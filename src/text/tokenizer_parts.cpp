@@ -52,6 +52,7 @@ TokenizerParts::Token& token_at(TokenizerParts& parts, int32_t id) {
 void add_added_tokens(TokenizerParts& parts, const std::vector<AddedToken>& added, const fs::path& folder) {
   const SpecialIds special = read_special_ids(folder, nullptr);
   for (const AddedToken& token : added) {
+    if (token_at(parts, token.id).kind == Kind::kByte) continue;  // some files list these, too
     const bool control = special.contains(token.id) || looks_special(token.content);
     token_at(parts, token.id) = {.text = control ? token.content : with_spaces(token.content),
                                  .kind = control ? Kind::kControl : Kind::kUserDefined,
@@ -165,8 +166,8 @@ void add_pieces(TokenizerParts& parts, const SentencePieceFile& file, const fs::
   for (size_t id = 0; id < file.pieces.size(); ++id) {
     const SentencePiece& piece = file.pieces[id];
     const Kind kind = kind_of(piece);
-    token_at(parts, static_cast<int32_t>(id)) = {
-        kind == Kind::kUserDefined ? with_spaces(piece.text) : piece.text, kind, piece.score};
+    token_at(parts, static_cast<int32_t>(id)) = {kind == Kind::kUserDefined ? with_spaces(piece.text) : piece.text,
+                                                 kind, piece.score};
   }
 }
 

@@ -33,9 +33,9 @@ struct TokenizerParts {
   };
 
   Model model = Model::kByteLevelBpe;
-  std::filesystem::path file;  // where the vocabulary is from
-  std::vector<Token> tokens;   // by id
-  std::vector<bool> is_added;  // by id: found in the text before anything is merged
+  std::filesystem::path file;                               // where the vocabulary is from
+  std::vector<Token> tokens;                                // by id
+  std::vector<bool> is_added;                               // by id: found in the text before anything is merged
   std::vector<std::pair<std::string, std::string>> merges;  // by rank; empty for kSentencePiece
   Cut cut = Cut::kOther;
   std::string cut_name;            // of kOther: what the steps are, for messages
