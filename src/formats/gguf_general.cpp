@@ -54,8 +54,7 @@ void add_sampling(GgufMetadata& metadata, const fs::path& folder) {
 
 /// The folder's own name; "." and ".." and a trailing slash have one, too.
 std::string folder_name(const fs::path& folder) {
-  std::error_code ignored;
-  const fs::path whole = fs::weakly_canonical(folder, ignored);
+  const fs::path whole = fs::absolute(folder).lexically_normal();
   return whole.has_filename() ? whole.filename().string() : whole.parent_path().filename().string();
 }
 
