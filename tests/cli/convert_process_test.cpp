@@ -1,0 +1,41 @@
+// qtune convert --to gguf as a user runs it.
+#include <gtest/gtest.h>
+
+#include "qtune/formats/gguf.h"
+#include "support/process.h"
+
+namespace qtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kModel = fs::path(QTUNE_TEST_DATA) / "gguf_out/qwen2";
+
+TEST(ConvertCommand, WritesAGgufFile) {
+  const TempDir dir;
+  const std::string out = (dir / "q.gguf").string();
+  const ProcessResult result = run_process({"convert", kModel.string(), out, "--to", "gguf", "--dtype", "q8_0"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out, "");
+  EXPECT_EQ(result.err, out + ": 26 tensors, 27,936 values, Q8_0, tied embeddings, vocabulary of 288\n");
+  EXPECT_EQ(GgufFile(out).integer("general.file_type"), 7);
+}
+
+TEST(ConvertCommand, WrongCombinationsAreWrongUse) {
+  const TempDir dir;
+  const std::string model = kModel.string(), out = (dir / "q.gguf").string(), folder = (dir / "q").string();
+  const auto expect_refused = [&](std::vector<std::string> arguments, const std::string& part) {
+    arguments.insert(arguments.begin(), "convert");
+    expect_one_error(run_process(arguments), 2, part);
+  };
+  expect_refused({model, out, "--to", "gguf", "--shard-size", "5GB"}, "--shard-size: expected none with --to gguf");
+  expect_refused({model, folder, "--dtype", "q8_0"}, "--dtype: expected bf16, f16 or f32 for a model folder");
+  expect_refused({model, folder, "--to", "gguf"}, "expected a name that ends in .gguf");
+  expect_refused({model, dir.path().string(), "--to", "gguf"}, "expected a file to write, found a folder");
+  expect_refused({model + "/expected.gguf", out, "--to", "gguf"}, "expected a model folder, found a file");
+  expect_refused({model, out, "--to", "gguf", "--dtype", "q4_0"}, "--dtype");
+  EXPECT_TRUE(fs::is_empty(dir.path()));
+}
+
+}  // namespace
+}  // namespace qtune
