@@ -10,6 +10,7 @@
 #include <numbers>
 
 #include "qtune/base/error.h"
+#include "qtune/base/file.h"
 #include "qtune/base/log.h"
 #include "quote_name.h"
 
@@ -173,6 +174,7 @@ std::function<void(const ByteSink&)> stored_rows(const TensorView& tensor) {
     for (size_t begin = 0; begin < tensor.bytes.size(); begin += chunk) {
       sink(tensor.bytes.subspan(begin, std::min(chunk, tensor.bytes.size() - begin)));
     }
+    release_pages(tensor.bytes);
   };
 }
 

@@ -104,6 +104,12 @@ std::string step_name(const PreStep& step) {
 
 void read_byte_level_cut(const TokenizerSpec& spec, TokenizerParts& parts) {
   const std::vector<PreStep>& steps = spec.pre_tokenizer;
+  // llama.cpp has no normalizer here; NFC changes few texts, and its converter leaves it out, too
+  for (const NormalizeStep& step : spec.normalizer) {
+    if (step.kind == NormalizeStep::Kind::kNfc) continue;
+    parts.cut_name = "a normalizer other than NFC";
+    return;
+  }
   const bool only_rules =
       std::all_of(steps.begin(), steps.end(), [](const PreStep& step) { return step.kind == PreStep::Kind::kRule; });
   if (!only_rules || steps.empty() || steps.size() > 2) return;
@@ -189,6 +195,10 @@ TokenizerParts parts_of_spec(TokenizerSpec spec, const fs::path& folder) {
   } else {
     parts.model = TokenizerParts::Model::kByteFallbackBpe;
     read_word_cut(spec, parts);
+    if (!spec.model.byte_fallback) {
+      parts.cut = Cut::kOther;
+      parts.cut_name = "characters that are lost where they have no token";
+    }
   }
   std::error_code ignored;
   std::optional<SentencePieceFile> pieces;

@@ -273,6 +273,14 @@ TEST_F(GgufOut, AWayOfCuttingThatLlamaCppLacksIsNamed) {
   words["pre_tokenizer"] = {{"type", "WhitespaceSplit"}};
   write_json("tokenizer.json", words);
   expect_refused("found WhitespaceSplit");
+  words = fallback_tokenizer();
+  words["model"]["byte_fallback"] = false;
+  write_json("tokenizer.json", words);
+  expect_refused("found characters that are lost where they have no token");
+  Json normalized = original;
+  normalized["normalizer"] = fallback_tokenizer()["normalizer"];
+  write_json("tokenizer.json", normalized);
+  expect_refused("found a normalizer other than NFC");
 }
 
 TEST_F(GgufOut, ATokenizerThatIsMissingOrTooLargeIsRefused) {
