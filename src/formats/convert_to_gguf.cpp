@@ -65,9 +65,7 @@ void check_source(const fs::path& in) {
     throw CheckpointError(fmt::format("{}: expected a model folder, found nothing ---> check the path", in.string()));
   }
   throw ConfigError(
-      fmt::format("{}: expected a model folder, found a file ---> a GGUF file is made one by `qtune "
-                  "convert IN OUT`",
-                  in.string()));
+      fmt::format("{}: expected a model folder, found a file ---> convert it to a folder first", in.string()));
 }
 
 void check_adapter(const ModelWeights& weights, const LoraAdapter& adapter) {

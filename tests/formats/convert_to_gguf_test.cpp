@@ -83,7 +83,7 @@ TEST_P(AgainstTheReferenceConverter, KeysAndTensorsAreTheSame) {
 INSTANTIATE_TEST_SUITE_P(Folders, AgainstTheReferenceConverter,
                          testing::Values(Case{"llama3-tuned-8b", GgmlType::kBF16}, Case{"qwen2", GgmlType::kQ8_0},
                                          Case{"qwen3", GgmlType::kQ8_0}, Case{"mistral", GgmlType::kF16}),
-                         [](const auto& info) { return std::to_string(info.index); });
+                         [](const auto& test) { return std::to_string(test.index); });
 
 TEST_F(GgufOut, ComesBackAsTheSameTensors) {
   for (const char* model : {"llama_tied", "llama_untied", "mistral_window"}) {
@@ -153,7 +153,8 @@ TEST_F(GgufOut, AStoredHeadOfATiedModelIsLeftOut) {
                 fs::copy_options::overwrite_existing);
   config["num_key_value_heads"] = 4;
   write_json("config.json", config);
-  for (const GgufTensor& tensor : convert().tensors()) EXPECT_NE(tensor.name, "output.weight");
+  const GgufFile file = convert();
+  for (const GgufTensor& tensor : file.tensors()) EXPECT_NE(tensor.name, "output.weight");
 }
 
 TEST_F(GgufOut, ALinearScaleIsWritten) {

@@ -1,7 +1,6 @@
 // Folders with a small model that a test makes, right or wrong in one place.
 #pragma once
 
-#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
