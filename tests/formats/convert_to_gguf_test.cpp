@@ -369,7 +369,8 @@ TEST_F(GgufOut, TheNameIsTakenApartAsTheReferenceDoes) {
                             {"Tiny-120K-instruct-v0.2", "Tiny 120K Instruct v0.2", "Tiny", "instruct", "v0.2", "120K"},
                             {"Tiny-120k-r8-gsm8k", "Tiny 120k R8 Gsm8K", "Tiny", "r8-gsm8k", "", "120K"},
                             {"Llama-3.2-1B-chat", "Llama 3.2 1B Chat", "Llama-3.2", "1b-chat", "", "123K"},
-                            {"phi-mini-F16", "Phi Mini F16", "phi", "", "", "mini"}};
+                            {"phi-mini-F16", "Phi Mini F16", "phi", "", "", "mini"},
+                            {"phi-mini-120K", "Phi Mini 120K", "phi-mini", "", "", "120K"}};
   for (const NameCase& c : cases) {
     fs::create_directory_symlink(in_, dir_ / c.folder);
     convert_hf_to_gguf(dir_ / c.folder, out_);

@@ -63,7 +63,7 @@ def save(name, config, dtype, tokenizer, tokenizer_config, **files):
         parameter.data.copy_(torch.randn_like(parameter))
     block = model.model.layers[0].mlp.up_proj.weight.data
     block[0] = 0                                                      # a block of zeros
-    block[1, :32] = torch.arange(32) / 2 - 7.75                       # quotients that are halves
+    block[1, :32] = torch.arange(32) - 7.5                           # quotients that are halves
     block[1, 0] = 127
     model.to(dtype).save_pretrained(folder)
     if isinstance(tokenizer, Tokenizer):
