@@ -5,13 +5,12 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <regex>
 #include <vector>
 
 namespace qtune {
 namespace {
 
-constexpr size_t kMaxBytes = 255;  // longer names are no names, and std::regex recurses
+constexpr size_t kMaxBytes = 255;  // longer names are no names
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
@@ -28,8 +27,73 @@ struct Part {
   bool known() const { return basename || size || finetune || version || type; }
 };
 
-bool matches(const std::string& text, const char* pattern) {
-  return std::regex_match(text, std::regex(pattern, std::regex::icase));
+/// Takes a word apart from the left, case ignored.
+class Scan {
+ public:
+  explicit Scan(std::string_view text) : rest_(text) {}
+
+  bool done() const { return rest_.empty(); }
+  bool take(std::string_view lower) {
+    const bool fits = rest_.size() >= lower.size() && std::equal(lower.begin(), lower.end(), rest_.begin(),
+                                                                 [](char a, char b) { return a == to_lower(b); });
+    if (fits) rest_.remove_prefix(lower.size());
+    return fits;
+  }
+  bool take_one_of(std::string_view lower) {
+    const bool fits = !rest_.empty() && lower.find(to_lower(rest_[0])) != std::string_view::npos;
+    if (fits) rest_.remove_prefix(1);
+    return fits;
+  }
+  bool take_digits() {
+    const auto count = static_cast<size_t>(std::find_if_not(rest_.begin(), rest_.end(), is_digit) - rest_.begin());
+    rest_.remove_prefix(count);
+    return count > 0;
+  }
+
+ private:
+  std::string_view rest_;
+};
+
+bool is_one_of(std::string_view text, std::initializer_list<std::string_view> words) {
+  return std::any_of(words.begin(), words.end(), [&](std::string_view word) {
+    Scan scan(text);
+    return scan.take(word) && scan.done();
+  });
+}
+
+/// 2, v0.3, iter12.
+bool is_version(std::string_view text) {
+  Scan scan(text);
+  if (!scan.take("v")) scan.take("iter");
+  if (!scan.take_digits()) return false;
+  while (scan.take(".")) {
+    if (!scan.take_digits()) return false;
+  }
+  return scan.done();
+}
+
+/// q4_k_m, iq2, bf16, fp32.
+bool is_type(std::string_view text) {
+  if (is_one_of(text, {"f16", "f32", "bf16", "bf32", "fp16", "fp32", "bfp16", "bfp32"})) return true;
+  Scan scan(text);
+  scan.take("i");
+  if (!scan.take("q") || !scan.take_one_of("0123456789")) return false;
+  while (scan.take("_")) {
+    if (!scan.take_one_of("abcdefghijklmnopqrstuvwxyz0123456789_")) return false;
+  }
+  return scan.done();
+}
+
+/// 135M, 1.5b, 8x7B, A3B, 7b1, mini.
+bool is_size(std::string_view text) {
+  if (is_one_of(text, {"small", "mini", "medium", "large", "xl", "xxl"})) return true;
+  Scan scan(text), experts = scan;
+  if (experts.take("a") || (experts.take_digits() && experts.take("x"))) scan = experts;
+  if (!scan.take_digits()) return false;
+  if (scan.take_one_of("._") && !scan.take_digits()) return false;
+  if (!scan.take_one_of("kmbt")) return false;
+  scan.take_one_of("0123456789");
+  return scan.done();
 }
 
 std::vector<Part> split(std::string_view name, std::string_view separators) {
@@ -63,17 +127,17 @@ bool is_far_from(const std::string& size, int64_t num_values) {
 }
 
 void classify(Part& part, bool first, int64_t num_values) {
-  if (matches(part.text, R"((v|iter)?\d+([.]\d+)*)")) {
+  if (is_version(part.text)) {
     part.version = true;
-  } else if (matches(part.text, R"(i?q\d(_\w)*|b?fp?(16|32))")) {
+  } else if (is_type(part.text)) {
     part.type = true;
     std::transform(part.text.begin(), part.text.end(), part.text.begin(), to_upper);
-  } else if (!first && matches(part.text, R"((([A]|\d+[x])?\d+([._]\d+)?[KMBT][\d]?|small|mini|medium|large|x?xl))")) {
+  } else if (!first && is_size(part.text)) {
     part.text = normal_size(part.text);
     part.finetune = num_values > 0 && is_far_from(part.text, num_values);
     part.size = !part.finetune;
     if (part.finetune) part.text.back() = to_lower(part.text.back());
-  } else if (!first && matches(part.text, "chat|instruct|vision|lora")) {
+  } else if (!first && is_one_of(part.text, {"chat", "instruct", "vision", "lora"})) {
     part.finetune = true;
   }
 }
@@ -128,7 +192,7 @@ std::string join_sizes(const std::vector<Part>& parts) {
 std::string title_word(const std::string& word) {
   const bool lower =
       std::any_of(word.begin(), word.end(), is_lower) && std::none_of(word.begin(), word.end(), is_upper);
-  const bool version = std::regex_match(word, std::regex(R"(v\d+(?:\.\d+)*|\d.*)"));
+  const bool version = is_digit(word[0]) || (word[0] == 'v' && is_version(word));
   if (!lower || version) return word;
   std::string out = word;
   for (size_t i = 0; i < out.size(); ++i) {
