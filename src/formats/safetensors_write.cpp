@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <set>
 
 #include "qtune/base/error.h"
@@ -66,11 +65,11 @@ std::vector<std::vector<TensorToWrite>> make_shards(std::vector<TensorToWrite> t
 
 /// A reader takes model.safetensors before an index: weights of an earlier model must not stay beside the new ones.
 void remove_other_weights(const std::filesystem::path& folder, const std::set<std::string, std::less<>>& written) {
-  static const std::regex kShard(R"(model-\d{5,}-of-\d{5,}\.safetensors)");
   std::vector<std::filesystem::path> old;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    const bool weights = name == kSingleFile || name == kIndexFile || std::regex_match(name, kShard);
+    const bool shard = name.starts_with("model-") && name.find("-of-") != std::string::npos;
+    const bool weights = name == kSingleFile || name == kIndexFile || (shard && name.ends_with(".safetensors"));
     if (weights && !written.contains(name)) old.push_back(entry.path());
   }
   for (const std::filesystem::path& path : old) std::filesystem::remove(path);

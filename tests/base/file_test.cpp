@@ -104,5 +104,15 @@ TEST(MappedFile, MissingFileNamesThePath) {
   }
 }
 
+TEST(MappedFile, ReleasedPagesReadTheSameAgain) {
+  const TempDir dir;
+  const std::string content(100'000, 'q');
+  write_file_atomic(dir / "f", content);
+  const MappedFile file(dir / "f");
+  release_pages(file.bytes().subspan(5, 50'000));
+  release_pages({});
+  EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()), content);
+}
+
 }  // namespace
 }  // namespace qtune

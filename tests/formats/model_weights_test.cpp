@@ -53,6 +53,18 @@ TEST(ModelWeights, WhatFitsIntoOneShardIsOneFile) {
   EXPECT_TRUE(std::filesystem::exists(dir / "model.safetensors"));
 }
 
+TEST(ModelWeights, NewWeightsLeaveNothingOfAnEarlierModel) {
+  const TempDir dir;
+  write_model_weights(dir.path(), three_tensors(), 1);
+  write_model_weights(dir.path(), three_tensors(), 8);
+  EXPECT_EQ(num_entries(dir.path()), 3u) << "two shards and their index";
+  write_file_atomic(dir / "modelling-of-notes.txt", "mine");
+  write_model_weights(dir.path(), three_tensors(), 12);
+  EXPECT_EQ(num_entries(dir.path()), 2u) << "one file, and what is not weights";
+  write_model_weights(dir.path(), three_tensors(), 8);
+  EXPECT_FALSE(std::filesystem::exists(dir / "model.safetensors")) << "a reader would take it before the shards";
+}
+
 TEST(ModelWeights, AFolderWithoutWeightsIsRefused) {
   const TempDir dir;
   expect_error<CheckpointError>([&] { ModelWeights{dir.path()}; }, "found neither ---> give a model folder");
