@@ -43,8 +43,8 @@ MemoryEstimate estimate_training_memory(const ModelConfig& c, const TrainingShap
   m.weights = trained * kFloat + (half ? trained * element : 0) + (shape.lora ? p * element : 0);
   m.gradients = trained * kFloat;
   m.optimizer = 2 * trained * kFloat;
-  m.activations = shape.num_tokens * (c.num_layers * input_per_token +
-                                      (shape.gradient_checkpointing ? saved : c.num_layers * saved));
+  m.activations = shape.num_tokens *
+                  (c.num_layers * input_per_token + (shape.gradient_checkpointing ? saved : c.num_layers * saved));
   m.workspace = workspace_bytes(c, shape, element);
   m.program = int64_t{175} << 20;
   return m;

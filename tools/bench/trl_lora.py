@@ -46,7 +46,7 @@ def main():
     ordered = [samples[i] for batch in batches for i in batch]
     data = Dataset.from_dict({
         "input_ids": [s["input_ids"] for s in ordered],
-        "assistant_masks": [[int(label != -100) for label in s["labels"]] for s in ordered]})
+        "labels": [s["labels"] for s in ordered]})
     times = Times()
     with tempfile.TemporaryDirectory() as out:
         trainer = InOrder(
@@ -55,10 +55,10 @@ def main():
                 output_dir=out, model_init_kwargs={"dtype": dtype}, use_cpu=True, bf16=True,
                 per_device_train_batch_size=len(batches[0]), gradient_accumulation_steps=1, max_steps=len(batches),
                 learning_rate=1e-4, lr_scheduler_type="constant", gradient_checkpointing=False, max_length=None,
-                assistant_only_loss=True, logging_steps=1, save_strategy="no", report_to="none", disable_tqdm=True,
+                logging_steps=1, save_strategy="no", report_to="none", disable_tqdm=True,
                 dataloader_pin_memory=False),
             train_dataset=data,
-            peft_config=LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, target_modules="all-linear"),
+            peft_config=LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"),
             callbacks=[times])
         trainer.train()
     trained = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
