@@ -2,6 +2,7 @@
 // warps. Compiled in every build that has nvcc; not yet run on a GPU.
 #include <algorithm>
 
+#include "kernels/device.h"
 #include "kernels/token_score.h"
 #include "kernels/token_score_row.h"
 
@@ -28,7 +29,7 @@ __device__ RowState combine_warp(RowState state) {
 
 template <class T>
 __global__ void token_score_kernel(const T* logits, TokenScoreRows rows) {
-  __shared__ RowState warp_states[kWarps];
+  QTUNE_SHARED(RowState, warp_states, kWarps);
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   for (int64_t row = blockIdx.x; row < rows.num_rows; row += gridDim.x) {
     const T* z = logits + row * rows.row_stride;
@@ -51,21 +52,20 @@ __global__ void token_score_kernel(const T* logits, TokenScoreRows rows) {
 }
 
 template <class T>
-cudaError_t launch(const T* logits, const TokenScoreRows& rows, cudaStream_t stream) {
+cudaError_t launch_scores(const T* logits, const TokenScoreRows& rows, cudaStream_t stream) {
   if (rows.num_rows == 0) return cudaSuccess;
   const auto blocks = static_cast<unsigned>(std::min(rows.num_rows, kMaxBlocks));
-  token_score_kernel<<<blocks, kThreads, 0, stream>>>(logits, rows);
-  return cudaGetLastError();
+  return launch<token_score_kernel<T>>({blocks, kThreads, 0, stream}, logits, rows);
 }
 
 }  // namespace
 
 cudaError_t launch_token_score(const float* logits, const TokenScoreRows& rows, cudaStream_t stream) {
-  return launch(logits, rows, stream);
+  return launch_scores(logits, rows, stream);
 }
 
 cudaError_t launch_token_score(const __nv_bfloat16* logits, const TokenScoreRows& rows, cudaStream_t stream) {
-  return launch(logits, rows, stream);
+  return launch_scores(logits, rows, stream);
 }
 
 }  // namespace qtune

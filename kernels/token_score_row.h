@@ -8,11 +8,7 @@
 
 #include <cmath>
 
-#ifdef __CUDACC__
-#define QTUNE_HD __host__ __device__ inline
-#else
-#define QTUNE_HD inline
-#endif
+#include "kernels/host_device.h"
 
 namespace qtune {
 

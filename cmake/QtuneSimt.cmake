@@ -1,0 +1,51 @@
+# The kernels' sources compiled as C++ and run thread by thread on the CPU (docs/simt.md): qtune_simt (the emulation),
+# qtune_kernels_simt (kernels/*.cu) and their tests. Needs headers of the CUDA runtime, no toolkit and no nvcc.
+set(qtune_cuda_headers "")
+foreach(dir
+    ${PROJECT_SOURCE_DIR}/.deps/torch/nvidia/cu13/include
+    ${qtune_torch_root}/../nvidia/cu13/include
+    ${QTUNE_LIBTORCH}/../nvidia/cu13/include
+    ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES}
+    $ENV{CUDA_HOME}/include
+    /usr/local/cuda/include)
+  if(EXISTS ${dir}/cuda_bf16.h AND EXISTS ${dir}/cuda_runtime_api.h)
+    set(qtune_cuda_headers ${dir})
+    break()
+  endif()
+endforeach()
+if(NOT qtune_cuda_headers)
+  message(STATUS "Kernel tests on the CPU: off, no cuda_bf16.h and cuda_runtime_api.h found (the wheel nvidia-cuda-runtime has them)")
+  return()
+endif()
+message(STATUS "Kernel tests on the CPU: on (${qtune_cuda_headers})")
+
+file(GLOB simt_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/simt/*.cpp)
+list(FILTER simt_sources EXCLUDE REGEX "_test\\.cpp$")
+add_library(qtune_simt STATIC ${simt_sources})
+target_include_directories(qtune_simt PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/tests)
+target_include_directories(qtune_simt SYSTEM PUBLIC ${qtune_cuda_headers})
+target_compile_definitions(qtune_simt PUBLIC QTUNE_SIMT)
+target_link_libraries(qtune_simt PUBLIC GTest::gtest)
+qtune_warnings(qtune_simt)
+
+# A .cu file can have one language in a folder, and nvcc's library has it as CUDA: here a .cpp includes it.
+add_library(qtune_kernels_simt STATIC)
+file(GLOB kernel_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.cu)
+foreach(source ${kernel_sources})
+  get_filename_component(name ${source} NAME_WE)
+  set(wrapper ${PROJECT_BINARY_DIR}/kernels_simt/${name}.cpp)
+  file(CONFIGURE OUTPUT ${wrapper} CONTENT "#include \"kernels/${name}.cu\"\n")
+  target_sources(qtune_kernels_simt PRIVATE ${wrapper})
+endforeach()
+target_link_libraries(qtune_kernels_simt PUBLIC qtune_simt)
+qtune_warnings(qtune_kernels_simt)
+
+function(qtune_simt_test folder)
+  file(GLOB tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${folder}/*_test.cpp)
+  add_executable(qtune_${folder}_test ${tests})
+  target_link_libraries(qtune_${folder}_test PRIVATE ${ARGN} GTest::gtest_main)
+  qtune_warnings(qtune_${folder}_test)
+  gtest_discover_tests(qtune_${folder}_test TEST_PREFIX ${folder}. DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300)
+endfunction()
+qtune_simt_test(simt qtune_simt)
+qtune_simt_test(kernels qtune_kernels_simt)

@@ -1,0 +1,355 @@
+#include "simt/block.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "simt/fiber.h"
+#include "simt/shared_memory.h"
+
+uint3 threadIdx, blockIdx;
+dim3 blockDim, gridDim;
+
+namespace qtune::simt {
+namespace {
+
+enum class State { kReady, kAtBarrier, kInWarp, kExited };
+
+struct Thread {
+  Fiber fiber;
+  unsigned number = 0;
+  uint3 index{};
+  State state = State::kReady;
+  // Where it waits, and with what.
+  const char* intrinsic = "";
+  Location at;
+  unsigned mask = 0;
+  uint64_t value = 0;
+  WarpValues values{};
+  // Vector clock over the lanes of its warp: clocks[lane] of theirs come before now. Its own entry is its clock.
+  std::array<uint32_t, kWarpSize> clocks{};
+};
+
+// One launch runs at a time. Threads are kept from launch to launch for their stacks.
+std::vector<std::unique_ptr<Thread>> threads;
+unsigned num_threads = 0, num_waiting = 0, num_exited = 0, num_true = 0;
+int barrier_result = 0;
+Thread* running = nullptr;
+const Launch* launch_now = nullptr;
+bool failed = false;
+
+Order the_order = Order::kMixed;
+uint64_t order_seed = 0;
+
+std::string to_text(dim3 d) {
+  return "(" + std::to_string(d.x) + ", " + std::to_string(d.y) + ", " + std::to_string(d.z) + ")";
+}
+
+std::string to_text(unsigned mask) {
+  char text[16];
+  std::snprintf(text, sizeof text, "0x%08x", mask);
+  return text;
+}
+
+std::string where_waiting(const Thread& t) {
+  std::string text = std::string(t.intrinsic);
+  if (t.state == State::kInWarp) text += " with mask " + to_text(t.mask);
+  return text + " at " + to_string(t.at);
+}
+
+unsigned lane_of(unsigned thread) { return thread % kWarpSize; }
+unsigned warp_begin(unsigned thread) { return thread - lane_of(thread); }
+
+/// All waits, threads that wait alike in one line: "threads 0-15 wait at ...".
+std::string list_waits() {
+  std::string text;
+  for (unsigned begin = 0; begin < num_threads;) {
+    unsigned end = begin + 1;
+    const std::string wait =
+        threads[begin]->state == State::kExited ? "have left the kernel" : "wait in " + where_waiting(*threads[begin]);
+    while (end < num_threads && threads[end]->state == threads[begin]->state &&
+           threads[end]->at.line == threads[begin]->at.line && threads[end]->mask == threads[begin]->mask &&
+           std::strcmp(threads[end]->intrinsic, threads[begin]->intrinsic) == 0) {
+      ++end;
+    }
+    text += "\n  threads " + std::to_string(begin) + "-" + std::to_string(end - 1) + " " + wait;
+    begin = end;
+  }
+  return text;
+}
+
+/// Reports with the names of kernel, block and thread; `thread` may be null (nobody's own fault).
+void report(const std::string& what, const Thread* thread, Location at) {
+  failed = true;
+  std::string text = what + "\n  [kernel " + launch_now->kernel + ", block " + to_text(dim3(blockIdx)) + " of " +
+                     to_text(launch_now->grid);
+  if (thread != nullptr) text += ", " + thread_name(thread->number) + " of " + to_text(launch_now->block);
+  if (at.line != 0) text += ", " + to_string(at);
+  report_fault(text + "]", at);
+}
+
+void resume(Thread& t) {
+  running = &t;
+  threadIdx = t.index;
+  t.fiber.resume();
+  running = nullptr;
+}
+
+/// Thrown through a kernel to leave it after a fault, so that nothing stays on the fibers' stacks.
+struct GiveUp {};
+
+void wait_as(State state) {
+  running->state = state;
+  Fiber::yield();
+  if (failed) throw GiveUp{};
+}
+
+void check_exit(const Thread& leaver) {
+  for (unsigned i = 0; i < num_threads; ++i) {
+    const Thread& t = *threads[i];
+    if (t.state == State::kAtBarrier) {
+      return report("divergent barrier: " + thread_name(leaver.number) +
+                        " left the kernel while this thread waits in " + where_waiting(t),
+                    &t, t.at);
+    }
+    const bool same_warp = warp_begin(i) == warp_begin(leaver.number);
+    if (t.state == State::kInWarp && same_warp && (t.mask >> lane_of(leaver.number) & 1) != 0) {
+      return report("warp mask: " + thread_name(leaver.number) + " (lane " + std::to_string(lane_of(leaver.number)) +
+                        ") left the kernel while this thread waits for it in " + where_waiting(t),
+                    &t, t.at);
+    }
+  }
+}
+
+void thread_entry(void* argument) {
+  auto& self = *static_cast<Thread*>(argument);
+  try {
+    launch_now->thread_body();
+  } catch (const GiveUp&) {
+  } catch (const std::exception& e) {
+    report(std::string("exception in a kernel: ") + e.what(), &self, {});
+  }
+  self.state = State::kExited;
+  ++num_exited;
+  if (!failed) check_exit(self);
+}
+
+void start_threads() {
+  num_threads = blockDim.x * blockDim.y * blockDim.z;
+  num_waiting = num_exited = num_true = 0;
+  while (threads.size() < num_threads) threads.push_back(std::make_unique<Thread>());
+  for (unsigned i = 0; i < num_threads; ++i) {
+    Thread& t = *threads[i];
+    t.number = i;
+    t.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / (blockDim.x * blockDim.y)};
+    t.state = State::kReady;
+    t.intrinsic = "";
+    t.at = {};
+    t.mask = 0;
+    t.clocks.fill(0);
+    t.clocks[lane_of(i)] = 1;
+    t.fiber.start(thread_entry, &t);
+  }
+}
+
+/// The turns of one block.
+class Turns {
+ public:
+  explicit Turns(uint64_t block_number) : order_(the_order), random_(order_seed * 1000003 + block_number) {
+    constexpr Order kOrders[] = {Order::kForward, Order::kReverse, Order::kShuffled};
+    if (order_ == Order::kMixed) order_ = kOrders[block_number % 3];
+    turns_.resize(num_threads);
+    std::iota(turns_.begin(), turns_.end(), 0u);
+    if (order_ == Order::kReverse) std::reverse(turns_.begin(), turns_.end());
+  }
+
+  const std::vector<unsigned>& next_round() {
+    if (order_ == Order::kShuffled) std::shuffle(turns_.begin(), turns_.end(), random_);
+    return turns_;
+  }
+
+ private:
+  Order order_;
+  std::minstd_rand random_;
+  std::vector<unsigned> turns_;
+};
+
+void give_up() {
+  for (unsigned i = 0; i < num_threads; ++i) {
+    if (threads[i]->fiber.is_under_way()) resume(*threads[i]);
+  }
+}
+
+void run_block(uint64_t block_number) {
+  start_threads();
+  shared_memory().start_block(launch_now->shared_bytes);
+  Turns turns(block_number);
+  while (num_exited < num_threads) {
+    bool anyone = false;
+    for (const unsigned i : turns.next_round()) {
+      if (threads[i]->state != State::kReady) continue;
+      anyone = true;
+      resume(*threads[i]);
+      if (failed) return give_up();
+    }
+    if (!anyone) {
+      report("deadlock: no thread can go on" + list_waits(), nullptr, threads[0]->at);
+      return give_up();
+    }
+  }
+}
+
+}  // namespace
+
+void set_order(Order order, uint64_t seed) {
+  the_order = order;
+  order_seed = seed;
+}
+
+bool is_valid_launch(dim3 grid, dim3 block, size_t shared_bytes) {
+  constexpr unsigned kMaxGridX = 0x7fffffff, kMaxGridYZ = 65535, kMaxBlockZ = 64;
+  constexpr size_t kMaxSharedBytes = size_t{227} << 10;
+  const uint64_t in_block = uint64_t{block.x} * block.y * block.z;
+  return grid.x >= 1 && grid.y >= 1 && grid.z >= 1 && grid.x <= kMaxGridX && grid.y <= kMaxGridYZ &&
+         grid.z <= kMaxGridYZ && in_block >= 1 && in_block <= kMaxThreads && block.z <= kMaxBlockZ &&
+         shared_bytes <= kMaxSharedBytes;
+}
+
+bool run_launch(const Launch& launch) {
+  launch_now = &launch;
+  failed = false;
+  gridDim = launch.grid;
+  blockDim = launch.block;
+  uint64_t number = 0;
+  for (blockIdx.z = 0; blockIdx.z < gridDim.z && !failed; ++blockIdx.z) {
+    for (blockIdx.y = 0; blockIdx.y < gridDim.y && !failed; ++blockIdx.y) {
+      for (blockIdx.x = 0; blockIdx.x < gridDim.x && !failed; ++blockIdx.x) run_block(number++);
+    }
+  }
+  launch_now = nullptr;
+  return !failed;
+}
+
+unsigned current_thread() { return running->number; }
+unsigned current_lane() { return lane_of(running->number); }
+
+std::string thread_name(unsigned thread) {
+  const uint3& i = threads[thread]->index;
+  return "thread " + to_text(dim3(i));
+}
+
+void fail(const std::string& what, Location at) {
+  report(what, running, at);
+  throw GiveUp{};
+}
+
+int wait_at_barrier(const char* intrinsic, bool predicate, Location at) {
+  Thread& self = *running;
+  for (unsigned i = 0; i < num_threads; ++i) {
+    const Thread& other = *threads[i];
+    if (other.state == State::kExited) {
+      fail("divergent barrier: this thread came to " + std::string(intrinsic) + ", but " + thread_name(i) +
+               " has left the kernel",
+           at);
+    }
+    if (other.state != State::kAtBarrier) continue;
+    if (other.at.line != at.line || std::strcmp(other.at.file, at.file) != 0) {
+      fail("divergent barrier: this thread came to " + std::string(intrinsic) + " while " + thread_name(i) +
+               " waits in " + where_waiting(other),
+           at);
+    }
+    break;  // all that wait, wait at the same one
+  }
+  self.intrinsic = intrinsic;
+  self.at = at;
+  num_true += predicate ? 1 : 0;
+  if (++num_waiting < num_threads) {
+    wait_as(State::kAtBarrier);
+    return barrier_result;
+  }
+  barrier_result = static_cast<int>(num_true);
+  num_waiting = num_true = 0;
+  for (unsigned i = 0; i < num_threads; ++i) threads[i]->state = State::kReady;
+  shared_memory().pass_barrier();
+  return barrier_result;
+}
+
+namespace {
+
+bool in_mask(unsigned mask, unsigned lane) { return (mask >> lane & 1) != 0; }
+
+/// Refuses a mask that can never be met. True when the caller is the last lane to come.
+bool check_mask(const Thread& self, const char* intrinsic, unsigned mask, Location at) {
+  const unsigned begin = warp_begin(self.number), own = lane_of(self.number);
+  const std::string call = std::string(intrinsic) + " with mask " + to_text(mask);
+  if (!in_mask(mask, own)) {
+    fail("warp mask: lane " + std::to_string(own) + " called " + call + ", which does not name it", at);
+  }
+  bool complete = true;
+  for (unsigned lane = 0; lane < kWarpSize; ++lane) {
+    if (!in_mask(mask, lane) || lane == own) continue;
+    const std::string names = "warp mask: " + call + " names lane " + std::to_string(lane);
+    if (begin + lane >= num_threads) fail(names + ", which the block does not have", at);
+    const Thread& other = *threads[begin + lane];
+    if (other.state == State::kExited) fail(names + ", which has left the kernel", at);
+    complete &= other.state == State::kInWarp && other.mask == mask && std::strcmp(other.intrinsic, intrinsic) == 0;
+  }
+  return complete;
+}
+
+/// Hands every lane all values and lets all go on. `orders`: each then knows what the others did before.
+void complete_exchange(unsigned begin, unsigned mask, bool orders) {
+  WarpValues values{};
+  std::array<uint32_t, kWarpSize> clocks{};
+  for (unsigned lane = 0; lane < kWarpSize; ++lane) {
+    if (!in_mask(mask, lane)) continue;
+    values[lane] = threads[begin + lane]->value;
+    for (unsigned k = 0; k < kWarpSize; ++k) clocks[k] = std::max(clocks[k], threads[begin + lane]->clocks[k]);
+  }
+  for (unsigned lane = 0; lane < kWarpSize; ++lane) {
+    if (!in_mask(mask, lane)) continue;
+    Thread& t = *threads[begin + lane];
+    t.values = values;
+    t.state = State::kReady;
+    if (orders) {
+      t.clocks = clocks;
+      ++t.clocks[lane];
+    }
+  }
+}
+
+const WarpValues& exchange(const char* intrinsic, unsigned mask, uint64_t value, bool orders, Location at) {
+  Thread& self = *running;
+  const bool complete = check_mask(self, intrinsic, mask, at);
+  self.intrinsic = intrinsic;
+  self.at = at;
+  self.mask = mask;
+  self.value = value;
+  if (complete) {
+    complete_exchange(warp_begin(self.number), mask, orders);
+  } else {
+    wait_as(State::kInWarp);
+  }
+  return self.values;
+}
+
+}  // namespace
+
+const WarpValues& exchange_in_warp(const char* intrinsic, unsigned mask, uint64_t value, Location at) {
+  return exchange(intrinsic, mask, value, false, at);
+}
+
+void sync_warp(unsigned mask, Location at) { exchange("__syncwarp", mask, 0, true, at); }
+
+uint32_t current_clock() { return running->clocks[current_lane()]; }
+
+bool ordered_by_syncwarp(unsigned other, uint32_t clock) {
+  if (warp_begin(other) != warp_begin(running->number)) return false;
+  return running->clocks[lane_of(other)] >= clock;
+}
+
+}  // namespace qtune::simt
