@@ -1,5 +1,5 @@
 // The row algorithm against a naive float64 loop.
-#include "../../kernels/token_score_row.h"
+#include "kernels/token_score_row.h"
 
 #include <gtest/gtest.h>
 
