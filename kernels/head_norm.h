@@ -12,7 +12,7 @@
 
 namespace qtune {
 
-inline constexpr int64_t kMaxHeadDim = 512;
+inline constexpr int64_t kMaxHeadDim = 256;
 
 struct HeadShape {
   int64_t num_rows = 0, num_heads = 0, num_kv_heads = 0, head_dim = 0;
