@@ -24,8 +24,10 @@ list(FILTER simt_sources EXCLUDE REGEX "_test\\.cpp$")
 add_library(qtune_simt STATIC ${simt_sources})
 target_include_directories(qtune_simt PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/tests)
 target_include_directories(qtune_simt SYSTEM PUBLIC ${qtune_cuda_headers})
-target_compile_definitions(qtune_simt PUBLIC QTUNE_SIMT)
+target_compile_definitions(qtune_simt PUBLIC QTUNE_SIMT PRIVATE QTUNE_SOURCE_ROOT="${PROJECT_SOURCE_DIR}")
+target_compile_options(qtune_simt PUBLIC -Wno-unknown-pragmas)  # "#pragma unroll"
 target_link_libraries(qtune_simt PUBLIC GTest::gtest)
+target_compile_options(qtune_simt PRIVATE -O2)  # what all kernel tests wait for, in debug builds too
 qtune_warnings(qtune_simt)
 
 # A .cu file can have one language in a folder, and nvcc's library has it as CUDA: here a .cpp includes it.
@@ -43,7 +45,7 @@ qtune_warnings(qtune_kernels_simt)
 function(qtune_simt_test folder)
   file(GLOB tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${folder}/*_test.cpp)
   add_executable(qtune_${folder}_test ${tests})
-  target_link_libraries(qtune_${folder}_test PRIVATE ${ARGN} GTest::gtest_main)
+  target_link_libraries(qtune_${folder}_test PRIVATE ${ARGN} GTest::gtest_main GTest::gmock)
   qtune_warnings(qtune_${folder}_test)
   gtest_discover_tests(qtune_${folder}_test TEST_PREFIX ${folder}. DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300)
 endfunction()

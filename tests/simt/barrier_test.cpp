@@ -1,9 +1,12 @@
 // Barriers of the emulation: what they return, and that all threads pass them together.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <vector>
 
 #include "kernels/device.h"
+#include "simt/orders.h"
 #include "simt/poison.h"
 
 namespace qtune {
@@ -18,10 +21,87 @@ __global__ void reverse_kernel(const int* in, int* out) {
 }
 
 TEST(SimtBarrier, EveryThreadSeesWhatOthersWroteBefore) {
-  std::vector<int> in(100), out = simt::poisoned<int>(100);
-  for (int i = 0; i < 100; ++i) in[static_cast<size_t>(i)] = i * i;
-  ASSERT_EQ(launch<reverse_kernel>({1, 100}, in.data(), out.data()), cudaSuccess);
-  for (int i = 0; i < 100; ++i) EXPECT_EQ(out[static_cast<size_t>(i)], (99 - i) * (99 - i));
+  simt::for_each_order([] {
+    std::vector<int> in(100), out = simt::poisoned<int>(100);
+    for (int i = 0; i < 100; ++i) in[static_cast<size_t>(i)] = i * i;
+    ASSERT_EQ(launch<reverse_kernel>({1, 100}, in.data(), out.data()), cudaSuccess);
+    for (int i = 0; i < 100; ++i) EXPECT_EQ(out[static_cast<size_t>(i)], (99 - i) * (99 - i));
+  });
+}
+
+__global__ void vote_kernel(const int* votes, int* count, int* any, int* all) {
+  const int i = static_cast<int>(threadIdx.x);
+  count[i] = __syncthreads_count(votes[i]);
+  any[i] = __syncthreads_or(votes[i]);
+  all[i] = __syncthreads_and(votes[i]);
+}
+
+TEST(SimtBarrier, CountOrAndOverTheWholeBlock) {
+  for (const int num_true : {0, 1, 69, 70}) {
+    std::vector<int> votes(70), count(70), any(70), all(70);
+    for (int i = 0; i < num_true; ++i) votes[static_cast<size_t>(69 - i)] = 7;
+    ASSERT_EQ(launch<vote_kernel>({1, 70}, votes.data(), count.data(), any.data(), all.data()), cudaSuccess);
+    EXPECT_EQ(count, std::vector<int>(70, num_true));
+    EXPECT_EQ(any, std::vector<int>(70, num_true > 0));
+    EXPECT_EQ(all, std::vector<int>(70, num_true == 70));
+  }
+}
+
+__global__ void tree_sum_kernel(const int* in, int* out) {
+  QTUNE_DYNAMIC_SHARED(int, sums);
+  const int i = static_cast<int>(threadIdx.x);
+  sums[i] = in[i];
+  __syncthreads();
+  for (int half = static_cast<int>(blockDim.x) / 2; half > 0; half /= 2) {
+    if (i < half) sums[i] += sums[i + half];
+    __syncthreads();
+  }
+  if (i == 0) out[blockIdx.x] = sums[0];
+}
+
+TEST(SimtBarrier, SumByHalvesOverSeveralBlocks) {
+  simt::for_each_order([] {
+    std::vector<int> in(1024), out = simt::poisoned<int>(5);
+    for (int i = 0; i < 1024; ++i) in[static_cast<size_t>(i)] = i;
+    ASSERT_EQ(launch<tree_sum_kernel>({5, 1024, 1024 * sizeof(int)}, in.data(), out.data()), cudaSuccess);
+    EXPECT_EQ(out, std::vector<int>(5, 1023 * 512));
+  });
+}
+
+__global__ void coordinates_kernel(int64_t* seen) {
+  const uint64_t block = blockIdx.x + gridDim.x * (blockIdx.y + uint64_t{gridDim.y} * blockIdx.z);
+  const uint64_t thread = threadIdx.x + blockDim.x * (threadIdx.y + uint64_t{blockDim.y} * threadIdx.z);
+  __syncthreads();  // the coordinates are a thread's own on both sides of a wait
+  const uint64_t again = threadIdx.x + blockDim.x * (threadIdx.y + uint64_t{blockDim.y} * threadIdx.z);
+  seen[block * blockDim.x * blockDim.y * blockDim.z + thread] += static_cast<int64_t>(again) + 1;
+}
+
+TEST(SimtLaunch, ThreeDimensionsOfBlocksAndThreads) {
+  std::vector<int64_t> seen(3 * 4 * 2 * 5 * 6 * 7);
+  ASSERT_EQ(launch<coordinates_kernel>({dim3(3, 4, 2), dim3(5, 6, 7)}, seen.data()), cudaSuccess);
+  for (size_t i = 0; i < seen.size(); ++i) ASSERT_EQ(seen[i], static_cast<int64_t>(i % 210) + 1) << i;
+}
+
+TEST(SimtLaunch, LimitsOfAGpuAreKept) {
+  int64_t seen = 0;
+  for (const LaunchConfig& config : {LaunchConfig{0, 32}, LaunchConfig{1, 0}, LaunchConfig{1, 1025},
+                                     LaunchConfig{dim3(1, 65536), 1}, LaunchConfig{1, 32, size_t{228} << 10}}) {
+    EXPECT_EQ(launch<coordinates_kernel>(config, &seen), cudaErrorInvalidConfiguration);
+  }
+  EXPECT_EQ(seen, 0);
+}
+
+__global__ void arrival_kernel(int* order, int* next) { order[(*next)++] = static_cast<int>(threadIdx.x); }
+
+TEST(SimtLaunch, ThreadsOfEachBlockTakeTurnsInAnotherOrder) {
+  std::vector<int> order(3 * 64);
+  int next = 0;
+  ASSERT_EQ(launch<arrival_kernel>({3, 64}, order.data(), &next), cudaSuccess);
+  const std::vector<int> first(order.begin(), order.begin() + 64), second(order.begin() + 64, order.begin() + 128),
+      third(order.begin() + 128, order.end());
+  EXPECT_EQ(first, std::vector<int>(second.rbegin(), second.rend()));
+  EXPECT_TRUE(first != third && second != third);
+  EXPECT_TRUE(std::is_permutation(first.begin(), first.end(), third.begin()));
 }
 
 }  // namespace

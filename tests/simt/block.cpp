@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
 #include <memory>
 #include <numeric>
 #include <random>
+#include <string_view>
 #include <vector>
 
 #include "simt/fiber.h"
@@ -25,7 +25,7 @@ struct Thread {
   uint3 index{};
   State state = State::kReady;
   // Where it waits, and with what.
-  const char* intrinsic = "";
+  std::string_view intrinsic;
   Location at;
   unsigned mask = 0;
   uint64_t value = 0;
@@ -36,7 +36,8 @@ struct Thread {
 
 // One launch runs at a time. Threads are kept from launch to launch for their stacks.
 std::vector<std::unique_ptr<Thread>> threads;
-unsigned num_threads = 0, num_waiting = 0, num_exited = 0, num_true = 0;
+unsigned num_threads = 0, num_at_barrier = 0, num_in_warp = 0, num_exited = 0, num_true = 0;
+unsigned first_at_barrier = 0;  // counts while num_at_barrier > 0
 int barrier_result = 0;
 Thread* running = nullptr;
 const Launch* launch_now = nullptr;
@@ -73,7 +74,7 @@ std::string list_waits() {
         threads[begin]->state == State::kExited ? "have left the kernel" : "wait in " + where_waiting(*threads[begin]);
     while (end < num_threads && threads[end]->state == threads[begin]->state &&
            threads[end]->at.line == threads[begin]->at.line && threads[end]->mask == threads[begin]->mask &&
-           std::strcmp(threads[end]->intrinsic, threads[begin]->intrinsic) == 0) {
+           threads[end]->intrinsic == threads[begin]->intrinsic) {
       ++end;
     }
     text += "\n  threads " + std::to_string(begin) + "-" + std::to_string(end - 1) + " " + wait;
@@ -135,12 +136,12 @@ void thread_entry(void* argument) {
   }
   self.state = State::kExited;
   ++num_exited;
-  if (!failed) check_exit(self);
+  if (!failed && num_at_barrier + num_in_warp > 0) check_exit(self);
 }
 
 void start_threads() {
   num_threads = blockDim.x * blockDim.y * blockDim.z;
-  num_waiting = num_exited = num_true = 0;
+  num_at_barrier = num_in_warp = num_exited = num_true = 0;
   while (threads.size() < num_threads) threads.push_back(std::make_unique<Thread>());
   for (unsigned i = 0; i < num_threads; ++i) {
     Thread& t = *threads[i];
@@ -249,30 +250,29 @@ void fail(const std::string& what, Location at) {
 
 int wait_at_barrier(const char* intrinsic, bool predicate, Location at) {
   Thread& self = *running;
-  for (unsigned i = 0; i < num_threads; ++i) {
-    const Thread& other = *threads[i];
-    if (other.state == State::kExited) {
-      fail("divergent barrier: this thread came to " + std::string(intrinsic) + ", but " + thread_name(i) +
-               " has left the kernel",
-           at);
-    }
-    if (other.state != State::kAtBarrier) continue;
-    if (other.at.line != at.line || std::strcmp(other.at.file, at.file) != 0) {
-      fail("divergent barrier: this thread came to " + std::string(intrinsic) + " while " + thread_name(i) +
-               " waits in " + where_waiting(other),
-           at);
-    }
-    break;  // all that wait, wait at the same one
+  const std::string_view file = at.file;
+  if (num_exited > 0) {
+    const auto left = std::find_if(threads.begin(), threads.end(), [](auto& t) { return t->state == State::kExited; });
+    fail("divergent barrier: this thread came to " + std::string(intrinsic) + ", but " + thread_name((*left)->number) +
+             " has left the kernel",
+         at);
+  }
+  const Thread& first = *threads[first_at_barrier];
+  if (num_at_barrier > 0 && (first.at.line != at.line || file != first.at.file || first.intrinsic != intrinsic)) {
+    fail("divergent barrier: this thread came to " + std::string(intrinsic) + " while " + thread_name(first.number) +
+             " waits in " + where_waiting(first),
+         at);
   }
   self.intrinsic = intrinsic;
   self.at = at;
   num_true += predicate ? 1 : 0;
-  if (++num_waiting < num_threads) {
+  if (num_at_barrier++ == 0) first_at_barrier = self.number;
+  if (num_at_barrier < num_threads) {
     wait_as(State::kAtBarrier);
     return barrier_result;
   }
   barrier_result = static_cast<int>(num_true);
-  num_waiting = num_true = 0;
+  num_at_barrier = num_true = 0;
   for (unsigned i = 0; i < num_threads; ++i) threads[i]->state = State::kReady;
   shared_memory().pass_barrier();
   return barrier_result;
@@ -285,18 +285,20 @@ bool in_mask(unsigned mask, unsigned lane) { return (mask >> lane & 1) != 0; }
 /// Refuses a mask that can never be met. True when the caller is the last lane to come.
 bool check_mask(const Thread& self, const char* intrinsic, unsigned mask, Location at) {
   const unsigned begin = warp_begin(self.number), own = lane_of(self.number);
-  const std::string call = std::string(intrinsic) + " with mask " + to_text(mask);
-  if (!in_mask(mask, own)) {
-    fail("warp mask: lane " + std::to_string(own) + " called " + call + ", which does not name it", at);
-  }
+  const auto refuse = [&](const std::string& why) {
+    fail("warp mask: " + std::string(intrinsic) + " with mask " + to_text(mask) + why, at);
+  };
+  if (!in_mask(mask, own)) refuse(" does not name lane " + std::to_string(own) + ", which called it");
   bool complete = true;
   for (unsigned lane = 0; lane < kWarpSize; ++lane) {
     if (!in_mask(mask, lane) || lane == own) continue;
-    const std::string names = "warp mask: " + call + " names lane " + std::to_string(lane);
-    if (begin + lane >= num_threads) fail(names + ", which the block does not have", at);
+    const bool exists = begin + lane < num_threads;
+    if (!exists || threads[begin + lane]->state == State::kExited) {
+      refuse(" names lane " + std::to_string(lane) +
+             (exists ? ", which has left the kernel" : ", which the block does not have"));
+    }
     const Thread& other = *threads[begin + lane];
-    if (other.state == State::kExited) fail(names + ", which has left the kernel", at);
-    complete &= other.state == State::kInWarp && other.mask == mask && std::strcmp(other.intrinsic, intrinsic) == 0;
+    complete &= other.state == State::kInWarp && other.mask == mask && other.intrinsic == intrinsic;
   }
   return complete;
 }
@@ -314,6 +316,7 @@ void complete_exchange(unsigned begin, unsigned mask, bool orders) {
     if (!in_mask(mask, lane)) continue;
     Thread& t = *threads[begin + lane];
     t.values = values;
+    if (t.state == State::kInWarp) --num_in_warp;
     t.state = State::kReady;
     if (orders) {
       t.clocks = clocks;
@@ -332,6 +335,7 @@ const WarpValues& exchange(const char* intrinsic, unsigned mask, uint64_t value,
   if (complete) {
     complete_exchange(warp_begin(self.number), mask, orders);
   } else {
+    ++num_in_warp;
     wait_as(State::kInWarp);
   }
   return self.values;

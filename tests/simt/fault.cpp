@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <string_view>
+
 namespace qtune::simt {
 namespace {
 
@@ -11,14 +13,10 @@ FaultCapture* innermost = nullptr;
 
 std::string to_string(Location at) {
   if (at.line == 0) return "line unknown";
-  const std::string path = at.file;
-  // Compilers are given whole paths; what counts is the part from the repository's folder on.
-  for (const char* folder : {"/kernels/", "/tests/"}) {
-    if (const size_t found = path.rfind(folder); found != std::string::npos) {
-      return path.substr(found + 1) + ":" + std::to_string(at.line);
-    }
-  }
-  return path + ":" + std::to_string(at.line);
+  std::string_view path = at.file;
+  const std::string_view root = QTUNE_SOURCE_ROOT "/";
+  if (path.substr(0, root.size()) == root) path.remove_prefix(root.size());
+  return std::string(path) + ":" + std::to_string(at.line);
 }
 
 void report_fault(const std::string& message, Location at) {
