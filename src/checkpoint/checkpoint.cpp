@@ -1,5 +1,6 @@
 #include "qtune/checkpoint/checkpoint.h"
 
+#include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -51,9 +52,15 @@ std::span<const std::byte> bytes_of(const at::Tensor& t) {
 
 void write_optimizer(const fs::path& path, Optimizer& optimizer) {
   std::vector<TensorToWrite> tensors;
+  const auto add = [&](const std::string& name, const at::Tensor& t) {
+    tensors.push_back({.name = name, .dtype = Dtype::kF32, .shape = t.sizes().vec(), .values = [t](const ByteSink& sink) {
+                         const at::Tensor host = t.to(at::kCPU);  // t itself on the CPU
+                         sink(bytes_of(host));
+                       }});
+  };
   for (const ParameterState& s : optimizer.state()) {
-    tensors.push_back({"exp_avg." + s.name, Dtype::kF32, s.exp_avg.sizes().vec(), bytes_of(s.exp_avg)});
-    tensors.push_back({"exp_avg_sq." + s.name, Dtype::kF32, s.exp_avg_sq.sizes().vec(), bytes_of(s.exp_avg_sq)});
+    add("exp_avg." + s.name, s.exp_avg);
+    add("exp_avg_sq." + s.name, s.exp_avg_sq);
   }
   write_safetensors(path, std::move(tensors));
 }
@@ -98,7 +105,9 @@ void fill(const fs::path& file, const TensorView* view, const std::string& name,
                     "another model",
                     file.string(), name, shape_text(target.sizes()), dtype_name(view->dtype), shape_text(view->shape)));
   }
-  std::memcpy(target.data_ptr(), view->bytes.data(), view->bytes.size());
+  const at::Tensor host = target.is_cpu() ? target : at::empty(target.sizes(), target.scalar_type());
+  std::memcpy(host.data_ptr(), view->bytes.data(), view->bytes.size());
+  if (!target.is_cpu()) target.copy_(host);
 }
 
 void load_trained(const fs::path& checkpoint, Model& model) {

@@ -38,6 +38,14 @@ struct NewTokens {
   at::Tensor last_S;              // each sequence's last row
   std::vector<CachedRows> rows;   // their caches are still to be filled in
   int64_t num_positions = 0;      // furthest position + 1
+
+  void to(at::Device device, int64_t vocab_size) {
+    PackedTokens packed{.ids_N = ids_N, .positions_N = positions_N, .cu_seqlens = {}, .rows_M = last_S, .targets_M = ids_N};
+    packed = to_device(packed, device, vocab_size);
+    ids_N = packed.ids_N;
+    positions_N = packed.positions_N;
+    last_S = packed.rows_M;
+  }
 };
 
 NewTokens pack(const std::vector<SequenceTokens>& sequences) {
@@ -81,8 +89,10 @@ KeyValueCache Model::make_cache() const {
   const ModelConfig& c = state_->config;
   KeyValueCache cache{.window = c.sliding_window};
   for (int64_t i = 0; i < c.num_layers; ++i) {
-    cache.keys.push_back(at::empty({0, c.num_kv_heads, c.head_dim}, state_->options.compute_dtype));
-    cache.values.push_back(at::empty({0, c.num_kv_heads, c.head_dim}, state_->options.compute_dtype));
+    for (auto* tensors : {&cache.keys, &cache.values}) {
+      tensors->push_back(at::empty({0, c.num_kv_heads, c.head_dim},
+                                   at::TensorOptions(state_->options.compute_dtype).device(state_->options.device)));
+    }
   }
   return cache;
 }
@@ -91,6 +101,7 @@ at::Tensor Model::next_token_logits(const std::vector<SequenceTokens>& sequences
   State& s = *state_;
   const ModelConfig& c = s.config;
   NewTokens tokens = pack(sequences);
+  tokens.to(s.options.device, c.vocab_size);
   std::vector<CachedRows>& rows = tokens.rows;
   const int64_t n = tokens.ids_N.size(0), d = c.hidden_size, num_sequences = static_cast<int64_t>(rows.size());
   s.grow_rope_table(tokens.num_positions);
@@ -132,10 +143,10 @@ at::Tensor Model::next_token_logits(const std::vector<SequenceTokens>& sequences
                s.float_buffer("rstd_rows", {num_sequences}));
   const at::Tensor logits_SV = s.buffer("next_logits", {num_sequences, c.vocab_size});
   linear(hidden_SD, s.weights.head.compute, logits_SV);
-  if (logits_SV.scalar_type() == at::kFloat) return logits_SV;
+  if (logits_SV.scalar_type() == at::kFloat) return logits_SV.to(at::kCPU);
   const at::Tensor floats_SV = s.float_buffer("next_logits_float", logits_SV.sizes());
   convert_into(logits_SV, floats_SV);
-  return floats_SV;
+  return floats_SV.to(at::kCPU);
 }
 
 at::Tensor Model::next_token_logits(const std::vector<int32_t>& ids, KeyValueCache& cache) {

@@ -98,7 +98,7 @@ class LoraBuilder {
       if (!lora.a.compute.defined()) {
         const int64_t count =
             std::count_if(places.begin(), places.end(), [&](const Place& p) { return p.matrix == place.matrix; });
-        lora.a = allocate_weight({count * rank_, place.inputs}, options_.compute_dtype, options_.use);
+        lora.a = allocate_weight({count * rank_, place.inputs}, options_.compute_dtype, options_);
       }
       const auto number = static_cast<int64_t>(lora.modules.size());
       LoraWeights::Module module{.name = module_name(index, place),
@@ -106,7 +106,7 @@ class LoraBuilder {
                                  .rows = place.outputs,
                                  .dropout_stream = num_modules_++,
                                  .a = rows_of(lora.a, number * rank_, rank_),
-                                 .b = allocate_weight({place.outputs, rank_}, options_.compute_dtype, options_.use)};
+                                 .b = allocate_weight({place.outputs, rank_}, options_.compute_dtype, options_)};
       fill(module);
       lora.modules.push_back(std::move(module));
     }
@@ -122,7 +122,7 @@ class LoraBuilder {
     } else {
       const at::Tensor a = at::empty(module.a.compute.sizes(), at::kFloat);
       fill_uniform(a, options_.adapter->seed, module.dropout_stream);
-      convert_into(a, values_of(module.a));
+      convert_into(a.to(options_.device), values_of(module.a));
       values_of(module.b).zero_();
     }
     for (const bool is_a : {true, false}) {

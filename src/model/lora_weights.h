@@ -5,8 +5,8 @@
 
 namespace qtune {
 
-/// Memory for a weight in the roles that `use` needs.
-WeightTensors allocate_weight(at::IntArrayRef shape, at::ScalarType dtype, ModelUse use);
+/// Memory on the model's device for a weight, in the roles that options.use needs.
+WeightTensors allocate_weight(at::IntArrayRef shape, at::ScalarType dtype, const ModelOptions& options);
 
 /// Fills float32 or bfloat16 memory from a file's tensor of the same size.
 void read_weight(const TensorView& view, const at::Tensor& target);

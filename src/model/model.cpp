@@ -58,7 +58,7 @@ void Model::State::forward_saved(const LayerWeights& w, const PackedTokens& batc
   add_rms_norm(saved.x_in_ND, delta_ND, saved.x_in_ND, w.input_norm.compute, config.rms_norm_eps, normed,
                saved.rstd_in_N);
   project_qkv(w, normed, batch.positions_N, saved);
-  attention(saved.qkv_NX, batch.cu_seqlens, attention_shape, saved.attention_NW, saved.logsumexp_HN);
+  attention(saved.qkv_NX, {batch.cu_seqlens, batch.device_cu_seqlens}, attention_shape, saved.attention_NW, saved.logsumexp_HN);
   project(w.out, saved.attention_NW, projected);
   add_rms_norm(saved.x_in_ND, projected, saved.x_mid_ND, w.post_norm.compute, config.rms_norm_eps, normed,
                saved.rstd_mid_N);
@@ -99,8 +99,8 @@ void Model::State::backward_layer(const LayerWeights& w, const PackedTokens& bat
   du = project_inner_gradient(w.out, dy);
   project_input_gradient(w.out, dy, du, dattention);
   project_weight_gradient(w.out, dy, saved.attention_NW, du);
-  attention_backward(dattention, saved.qkv_NX, saved.attention_NW, saved.logsumexp_HN, batch.cu_seqlens,
-                     attention_shape, dqkv);
+  attention_backward(dattention, saved.qkv_NX, saved.attention_NW, saved.logsumexp_HN,
+                     {batch.cu_seqlens, batch.device_cu_seqlens}, attention_shape, dqkv);
   project_qkv_backward(w, batch.positions_N, saved, dqkv);
   rms_norm_again(saved.x_in_ND, saved.rstd_in_N, w.input_norm.compute, normed);
   du = project_inner_gradient(w.qkv, dqkv);
@@ -116,6 +116,7 @@ Model::Model(Model&&) noexcept = default;
 
 Model Model::load(const std::filesystem::path& folder, const ModelOptions& options) {
   auto state = std::make_unique<State>();
+  state->workspace = Workspace(options.device);
   state->config = read_model_config(folder);
   state->options = options;
   state->weights = load_weights(folder, state->config, options);
@@ -150,9 +151,10 @@ void Model::refresh_compute_weights() {
   }
 }
 
-RowScores Model::score(const PackedTokens& batch) {
-  if (state_->options.ops == OpsChoice::kReference) return score_reference(*this, batch);
+RowScores Model::score(const PackedTokens& host_batch) {
   State& s = *state_;
+  const PackedTokens batch = to_device(host_batch, s.options.device, s.config.vocab_size);
+  if (s.options.ops == OpsChoice::kReference) return score_reference(*this, batch);
   const int64_t n = batch.num_tokens(), m = batch.num_targets(), d = s.config.hidden_size;
   if (n == 0) return linear_cross_entropy(s.buffer("hidden", {0, d}), s.weights.head.compute, batch.targets_M);
   s.grow_rope_table(batch);
@@ -222,7 +224,7 @@ RowScores Model::State::forward_backward(const PackedTokens& batch) {
   return scores;
 }
 
-RowScores Model::forward_backward(const PackedTokens& batch) {
+RowScores Model::forward_backward(const PackedTokens& host_batch) {
   State& s = *state_;
   if (s.options.use != ModelUse::kTraining) throw Error("forward_backward: the model was loaded for inference");
   struct Pass {
@@ -233,6 +235,7 @@ RowScores Model::forward_backward(const PackedTokens& batch) {
     }
     State& s;
   } const pass(s);
+  const PackedTokens batch = to_device(host_batch, s.options.device, s.config.vocab_size);
   return s.options.ops == OpsChoice::kReference ? forward_backward_reference(*this, batch) : s.forward_backward(batch);
 }
 
@@ -248,7 +251,7 @@ std::vector<TensorToWrite> tensors_to_write(const std::vector<Parameter>& parame
       std::vector<std::byte> bytes(static_cast<size_t>(kPiece) * dtype_size(dtype));
       const at::Tensor flat = source.view({-1});
       for (int64_t i = 0; i < flat.numel(); i += kPiece) {
-        const at::Tensor piece = flat.narrow(0, i, std::min(kPiece, flat.numel() - i)).to(at::kFloat);
+        const at::Tensor piece = flat.narrow(0, i, std::min(kPiece, flat.numel() - i)).to(at::kCPU).to(at::kFloat);
         const size_t count = static_cast<size_t>(piece.numel());
         const std::span<std::byte> out(bytes.data(), count * dtype_size(dtype));
         from_floats({piece.data_ptr<float>(), count}, dtype, out);

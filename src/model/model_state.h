@@ -48,7 +48,8 @@ struct Model::State {
   }
   /// Weight gradients pass through this in bfloat16 before they are added in float32.
   at::Tensor gradient_scratch(const at::Tensor& gradient) {
-    return options.compute_dtype == at::kFloat ? at::Tensor() : buffer("gradient_scratch", gradient.sizes());
+    const bool needed = options.compute_dtype != at::kFloat && options.device.is_cpu();
+    return needed ? buffer("gradient_scratch", gradient.sizes()) : at::Tensor();
   }
 
   /// The rotary table reaches as far as the longest sample so far, not as far as the model could.
@@ -56,14 +57,10 @@ struct Model::State {
     if (rope_table.defined() && num_positions <= rope_table.size(0)) return;
     const int64_t doubled = rope_table.defined() ? 2 * rope_table.size(0) : 0;
     const auto frequencies = rope_frequencies(config.head_dim, config.rope_theta, config.rope_scaling);
-    rope_table = make_rope_table(std::max(num_positions, doubled), frequencies);
+    rope_table = make_rope_table(std::max(num_positions, doubled), frequencies).to(options.device);
   }
   void grow_rope_table(const PackedTokens& batch) {
-    int64_t longest = 0;
-    for (size_t b = 1; b < batch.cu_seqlens.size(); ++b) {
-      longest = std::max<int64_t>(longest, batch.cu_seqlens[b] - batch.cu_seqlens[b - 1]);
-    }
-    grow_rope_table(longest);
+    grow_rope_table(longest_sample(batch.cu_seqlens));
   }
 
   /// q, k and v of a layer, ready for attention, into saved.qkv_NX.

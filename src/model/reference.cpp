@@ -43,7 +43,7 @@ class Projections {
     const std::optional<DropoutStream> stream = model_.dropout_of(num_modules_++);
     at::Tensor seen = x;
     if (pass_ == Pass::kTraining && stream) {
-      const at::Tensor mask = at::ones(x.sizes(), at::kFloat);
+      const at::Tensor mask = at::ones(x.sizes(), x.options().dtype(at::kFloat));
       dropout(mask, model_.lora()->dropout, *stream, mask);
       seen = (x * mask).to(x.scalar_type());
     }
@@ -107,7 +107,8 @@ RowScores forward(Model& model, const Leaves& leaves, Pass pass, const PackedTok
   const at::ScalarType dtype = model.options().compute_dtype;
   check_ids("token id", batch.ids_N, c.vocab_size);
   check_ids("target", batch.targets_M, c.vocab_size);
-  const at::Tensor table = make_rope_table_reference(batch.num_tokens(), c.head_dim, c.rope_theta, c.rope_scaling);
+  const at::Tensor table = make_rope_table_reference(batch.num_tokens(), c.head_dim, c.rope_theta, c.rope_scaling)
+                               .to(model.options().device);
   const at::Tensor& embedding = leaves.at("model.embed_tokens.weight");
   at::Tensor x_ND = embedding.index_select(0, batch.ids_N);
   for (int64_t i = 0; i < c.num_layers; ++i) x_ND = layer(leaves, projections, i, c, dtype, batch, table, x_ND);

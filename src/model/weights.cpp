@@ -15,12 +15,13 @@
 
 namespace qtune {
 
-WeightTensors allocate_weight(at::IntArrayRef shape, at::ScalarType dtype, ModelUse use) {
+WeightTensors allocate_weight(at::IntArrayRef shape, at::ScalarType dtype, const ModelOptions& options) {
+  const auto of_type = [&](at::ScalarType type) { return at::TensorOptions(type).device(options.device); };
   WeightTensors w;
-  w.compute = at::empty(shape, dtype);
-  if (use == ModelUse::kTraining) {
-    w.master = dtype == at::kFloat ? w.compute : at::empty(shape, at::kFloat);
-    w.gradient = at::zeros(shape, at::kFloat);
+  w.compute = at::empty(shape, of_type(dtype));
+  if (options.use == ModelUse::kTraining) {
+    w.master = dtype == at::kFloat ? w.compute : at::empty(shape, of_type(at::kFloat));
+    w.gradient = at::zeros(shape, of_type(at::kFloat));
   }
   return w;
 }
@@ -33,7 +34,8 @@ void read_weight(const TensorView& view, const at::Tensor& target) {
   for (int64_t first = 0; first < flat.numel(); first += kPiece) {
     const int64_t count = std::min(kPiece, flat.numel() - first);
     const auto bytes = view.bytes.subspan(static_cast<size_t>(first * size), static_cast<size_t>(count * size));
-    const at::Tensor piece = flat.narrow(0, first, count);
+    const at::Tensor place = flat.narrow(0, first, count);
+    const at::Tensor piece = place.is_cpu() ? place : at::empty({count}, place.scalar_type());
     if (target.scalar_type() == at::kFloat) {
       to_floats(bytes, view.dtype, {piece.data_ptr<float>(), static_cast<size_t>(count)});
     } else if (view.dtype == Dtype::kBF16) {
@@ -44,6 +46,7 @@ void read_weight(const TensorView& view, const at::Tensor& target) {
       convert_into(floats, piece);
     }
     release_pages(bytes);
+    if (!place.is_cpu()) place.copy_(piece);
   }
 }
 
@@ -142,25 +145,25 @@ LayerWeights load_layer(Loader& loader, int64_t index, const ModelConfig& c, con
   const int64_t d = c.hidden_size, f = c.intermediate_size, q = c.num_heads * c.head_dim,
                 kv = c.num_kv_heads * c.head_dim;
   LayerWeights w;
-  w.input_norm = allocate_weight({d}, at::kFloat, o.use);
-  w.qkv = {allocate_weight({q + 2 * kv, d}, o.compute_dtype, o.use), {}};
-  w.out = {allocate_weight({d, q}, o.compute_dtype, o.use), {}};
-  w.post_norm = allocate_weight({d}, at::kFloat, o.use);
-  w.gate_up = {allocate_weight({2 * f, d}, o.compute_dtype, o.use), {}};
-  w.down = {allocate_weight({d, f}, o.compute_dtype, o.use), {}};
+  w.input_norm = allocate_weight({d}, at::kFloat, o);
+  w.qkv = {allocate_weight({q + 2 * kv, d}, o.compute_dtype, o), {}};
+  w.out = {allocate_weight({d, q}, o.compute_dtype, o), {}};
+  w.post_norm = allocate_weight({d}, at::kFloat, o);
+  w.gate_up = {allocate_weight({2 * f, d}, o.compute_dtype, o), {}};
+  w.down = {allocate_weight({d, f}, o.compute_dtype, o), {}};
   loader.load(prefix + "input_layernorm.weight", w.input_norm);
   loader.load(prefix + "self_attn.q_proj.weight", w.qkv, 0, q);
   loader.load(prefix + "self_attn.k_proj.weight", w.qkv, q, kv);
   loader.load(prefix + "self_attn.v_proj.weight", w.qkv, q + kv, kv);
   if (c.qkv_bias) {
-    w.qkv_bias = allocate_weight({q + 2 * kv}, at::kFloat, o.use);
+    w.qkv_bias = allocate_weight({q + 2 * kv}, at::kFloat, o);
     loader.load(prefix + "self_attn.q_proj.bias", w.qkv_bias, 0, q);
     loader.load(prefix + "self_attn.k_proj.bias", w.qkv_bias, q, kv);
     loader.load(prefix + "self_attn.v_proj.bias", w.qkv_bias, q + kv, kv);
   }
   if (c.qk_norm) {
-    w.query_norm = allocate_weight({c.head_dim}, at::kFloat, o.use);
-    w.key_norm = allocate_weight({c.head_dim}, at::kFloat, o.use);
+    w.query_norm = allocate_weight({c.head_dim}, at::kFloat, o);
+    w.key_norm = allocate_weight({c.head_dim}, at::kFloat, o);
     loader.load(prefix + "self_attn.q_norm.weight", w.query_norm);
     loader.load(prefix + "self_attn.k_norm.weight", w.key_norm);
   }
@@ -186,15 +189,15 @@ ModelWeightTensors load_weights(const std::filesystem::path& folder, const Model
   check_tensors(files, config);
   ModelWeightTensors w;
   Loader loader(files, w);
-  w.embedding = allocate_weight({config.vocab_size, config.hidden_size}, options.compute_dtype, options.use);
+  w.embedding = allocate_weight({config.vocab_size, config.hidden_size}, options.compute_dtype, options);
   loader.load("model.embed_tokens.weight", w.embedding);
   for (int64_t i = 0; i < config.num_layers; ++i) w.layers.push_back(load_layer(loader, i, config, options));
-  w.final_norm = allocate_weight({config.hidden_size}, at::kFloat, options.use);
+  w.final_norm = allocate_weight({config.hidden_size}, at::kFloat, options);
   loader.load("model.norm.weight", w.final_norm);
   if (config.tied_embeddings) {
     w.head = w.embedding;
   } else {
-    w.head = allocate_weight({config.vocab_size, config.hidden_size}, options.compute_dtype, options.use);
+    w.head = allocate_weight({config.vocab_size, config.hidden_size}, options.compute_dtype, options);
     loader.load("lm_head.weight", w.head);
   }
   if (model_options.adapter) add_lora(w, config, model_options);

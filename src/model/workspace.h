@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -20,6 +21,8 @@ namespace qtune {
 
 class Workspace {
  public:
+  explicit Workspace(at::Device device = at::kCPU) : device_(device) {}
+
   /// A contiguous tensor with undefined content. One with the same name aliases it: a name is used for one thing at a
   /// time.
   /// Throws: Error when the system has no such memory.
@@ -28,7 +31,7 @@ class Workspace {
     at::Tensor& buffer = buffers_[name];
     if (!buffer.defined() || buffer.numel() < num_bytes) {
       buffer = at::Tensor();  // free first: the old and the new need not exist together
-      buffer = pages(num_bytes);
+      buffer = device_.is_cpu() ? pages(num_bytes) : at::empty({num_bytes}, at::TensorOptions(at::kByte).device(device_));
     }
     return buffer.narrow(0, 0, num_bytes).view(dtype).view(shape);
   }
@@ -47,6 +50,7 @@ class Workspace {
         memory, {num_bytes}, [size](void* p) { ::munmap(p, size); }, at::kByte);
   }
 
+  at::Device device_;
   std::unordered_map<std::string, at::Tensor> buffers_;
 };
 

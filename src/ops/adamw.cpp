@@ -2,9 +2,13 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
+#include <utility>
 
 #include "checks.h"
+#include "qtune/ops/device_ops.h"
 #include "vector_math.h"
 
 namespace qtune {
@@ -40,14 +44,55 @@ void update(const AdamWTensor& t, const AdamWStep& s) {
   });
 }
 
+void check_tensor(const AdamWTensor& t) {
+  for (const at::Tensor* other : {&t.gradient, &t.exp_avg, &t.exp_avg_sq}) {
+    check_shape("adamw", "state", *other, t.value.sizes());
+    check_dtype("adamw", "state", *other, at::kFloat);
+  }
+}
+
+bool all_finite(const at::Tensor& values) {
+  const float* x = values.data_ptr<float>();
+  return std::all_of(x, x + values.numel(), [](float v) { return std::isfinite(v); });
+}
+
+class CpuAdamW : public AdamW {
+ public:
+  explicit CpuAdamW(std::vector<AdamWTensor> tensors) : tensors_(std::move(tensors)) {
+    for (const AdamWTensor& t : tensors_) gradients_.push_back(t.gradient);
+  }
+  void update(const AdamWStep& step, double max_norm, const at::Tensor& nll_N) override {
+    norm_ = all_finite(nll_N) ? global_norm(gradients_) * step.gradient_scale : std::numeric_limits<double>::quiet_NaN();
+    if (!std::isfinite(norm_)) return;
+    AdamWStep clipped = step;
+    clipped.gradient_scale *= clip_factor(norm_, max_norm);
+    adamw(tensors_, clipped);
+  }
+  double norm() override { return norm_; }
+
+ private:
+  std::vector<AdamWTensor> tensors_;
+  std::vector<at::Tensor> gradients_;
+  double norm_ = 0;
+};
+
 }  // namespace
+
+double clip_factor(double norm, double max_norm) {
+  if (max_norm <= 0) return 1.0;
+  return std::min(1.0, max_norm / (norm + 1e-6));
+}
+
+std::unique_ptr<AdamW> make_adamw(std::vector<AdamWTensor> tensors) {
+  for (const AdamWTensor& t : tensors) check_tensor(t);
+  if (tensors.empty()) return std::make_unique<CpuAdamW>(std::move(tensors));
+  if (const DeviceOps* device = device_ops(tensors.front().value)) return device->make_adamw(std::move(tensors));
+  return std::make_unique<CpuAdamW>(std::move(tensors));
+}
 
 void adamw(const std::vector<AdamWTensor>& tensors, const AdamWStep& step) {
   for (const AdamWTensor& t : tensors) {
-    for (const at::Tensor* other : {&t.gradient, &t.exp_avg, &t.exp_avg_sq}) {
-      check_shape("adamw", "state", *other, t.value.sizes());
-      check_dtype("adamw", "state", *other, at::kFloat);
-    }
+    check_tensor(t);
     update(t, step);
   }
 }

@@ -12,6 +12,8 @@
 
 #include "attention_tile.h"
 #include "checks.h"
+#include "qtune/ops/device_ops.h"
+#include "qtune/ops/reference.h"
 
 // The BLAS inside LibTorch (MKL in the x86 wheels). Weak: a LibTorch that hides it is served by at::addmm.
 extern "C" __attribute__((weak)) void sgemm_(const char* transa, const char* transb, const int* m, const int* n,
@@ -81,12 +83,17 @@ void run_tasks(const std::vector<std::pair<int64_t, int64_t>>& tasks, const Body
 
 }  // namespace
 
-void attention(const at::Tensor& qkv_NX, const std::vector<int32_t>& cu_seqlens, const AttentionShape& shape,
+void attention(const at::Tensor& qkv_NX, const SampleBorders& borders, const AttentionShape& shape,
                const at::Tensor& out, const at::Tensor& logsumexp_HN) {
+  const std::vector<int32_t>& cu_seqlens = borders.cu_seqlens;
   check_arguments("attention", qkv_NX, cu_seqlens, shape);
   const int64_t n = qkv_NX.size(0), x = shape.qkv_width(), e = shape.head_dim, w = shape.out_width();
   check_shape("attention", "out", out, {n, w});
   check_shape("attention", "logsumexp", logsumexp_HN, {shape.num_heads, n});
+  if (const DeviceOps* device = device_ops(qkv_NX)) {
+    if (qkv_NX.scalar_type() == at::kFloat) return attention_reference(qkv_NX, cu_seqlens, shape, out, logsumexp_HN);
+    return device->attention(qkv_NX, borders, shape, out, logsumexp_HN);
+  }
   const int64_t group = shape.num_heads / shape.num_kv_heads;
   const float scale = 1.0f / std::sqrt(static_cast<float>(e));
   dispatch_compute_dtype("attention", qkv_NX, [&](auto element) {
@@ -125,13 +132,20 @@ void attention(const at::Tensor& qkv_NX, const std::vector<int32_t>& cu_seqlens,
 }
 
 void attention_backward(const at::Tensor& dout, const at::Tensor& qkv_NX, const at::Tensor& out,
-                        const at::Tensor& logsumexp_HN, const std::vector<int32_t>& cu_seqlens,
+                        const at::Tensor& logsumexp_HN, const SampleBorders& borders,
                         const AttentionShape& shape, const at::Tensor& dqkv_NX) {
+  const std::vector<int32_t>& cu_seqlens = borders.cu_seqlens;
   check_arguments("attention_backward", qkv_NX, cu_seqlens, shape);
   const int64_t n = qkv_NX.size(0), x = shape.qkv_width(), e = shape.head_dim, w = shape.out_width();
   check_shape("attention_backward", "dout", dout, {n, w});
   check_shape("attention_backward", "out", out, {n, w});
   check_shape("attention_backward", "dqkv", dqkv_NX, {n, x});
+  if (const DeviceOps* device = device_ops(qkv_NX)) {
+    if (qkv_NX.scalar_type() == at::kFloat) {
+      return attention_backward_reference(dout, qkv_NX, out, logsumexp_HN, cu_seqlens, shape, dqkv_NX);
+    }
+    return device->attention_backward(dout, qkv_NX, out, logsumexp_HN, borders, shape, dqkv_NX);
+  }
   const int64_t group = shape.num_heads / shape.num_kv_heads;
   const float scale = 1.0f / std::sqrt(static_cast<float>(e));
   dispatch_compute_dtype("attention_backward", qkv_NX, [&](auto element) {

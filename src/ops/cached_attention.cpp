@@ -8,6 +8,7 @@
 
 #include "attention_tile.h"
 #include "checks.h"
+#include "qtune/ops/device_ops.h"
 
 namespace qtune {
 namespace {
@@ -116,6 +117,7 @@ void check_arguments(const at::Tensor& qkv, const std::vector<CachedRows>& seque
 void cached_attention(const at::Tensor& qkv_NX, const std::vector<CachedRows>& sequences, const AttentionShape& shape,
                       const at::Tensor& out) {
   check_arguments(qkv_NX, sequences, shape, out);
+  if (const DeviceOps* device = device_ops(qkv_NX)) return device->cached_attention(qkv_NX, sequences, shape, out);
   const int64_t x = shape.qkv_width(), e = shape.head_dim, w = shape.out_width();
   const int64_t num_kv = shape.num_kv_heads, group = shape.num_heads / num_kv;
   dispatch_compute_dtype("cached_attention", qkv_NX, [&](auto element) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "checks.h"
+#include "qtune/ops/device_ops.h"
 #include "qtune/base/rng.h"
 #include "vector_math.h"
 
@@ -32,6 +33,9 @@ void add_rms_norm(const at::Tensor& x_ND, const at::Tensor& delta_ND, const at::
   check_shape("add_rms_norm", "y", y_ND, {n, d});
   check_shape("add_rms_norm", "rstd", rstd_N, {n});
   if (delta_ND.defined()) check_shape("add_rms_norm", "delta", delta_ND, {n, d});
+  if (const DeviceOps* device = device_ops(y_ND)) {
+    return device->add_rms_norm(x_ND, delta_ND, x_out_ND, weight_D, epsilon, y_ND, rstd_N);
+  }
   dispatch_compute_dtype("add_rms_norm", y_ND, [&](auto element) {
     using T = decltype(element);
     const float* x = x_ND.data_ptr<float>();
@@ -68,6 +72,7 @@ void rms_norm_again(const at::Tensor& x_ND, const at::Tensor& rstd_N, const at::
   const int64_t n = x_ND.size(0), d = x_ND.size(1);
   check_shape("rms_norm_again", "y", y_ND, {n, d});
   check_shape("rms_norm_again", "rstd", rstd_N, {n});
+  if (const DeviceOps* device = device_ops(y_ND)) return device->rms_norm_again(x_ND, rstd_N, weight_D, y_ND);
   dispatch_compute_dtype("rms_norm_again", y_ND, [&](auto element) {
     using T = decltype(element);
     const float *x = x_ND.data_ptr<float>(), *rstd = rstd_N.data_ptr<float>(), *weight = weight_D.data_ptr<float>();
@@ -90,6 +95,9 @@ void rms_norm_backward(const at::Tensor& dy_ND, const at::Tensor& x_ND, const at
   check_shape("rms_norm_backward", "rstd", rstd_N, {n});
   if (dweight_D.defined()) check_shape("rms_norm_backward", "dweight", dweight_D, {d});
   if (n == 0) return;
+  if (const DeviceOps* device = device_ops(dy_ND)) {
+    return device->rms_norm_backward(dy_ND, x_ND, rstd_N, weight_D, dx_ND, dweight_D);
+  }
   // Partial sums per fixed block of rows, added in order: the result does not depend on how threads share the blocks.
   constexpr int64_t kBlock = 128;
   const int64_t num_blocks = (n + kBlock - 1) / kBlock;
@@ -129,6 +137,7 @@ void rms_norm_backward(const at::Tensor& dy_ND, const at::Tensor& x_ND, const at
 void swiglu(const at::Tensor& gate_up_N2F, const at::Tensor& h_NF) {
   const int64_t n = h_NF.size(0), f = h_NF.size(1);
   check_shape("swiglu", "gate_up", gate_up_N2F, {n, 2 * f});
+  if (const DeviceOps* device = device_ops(h_NF)) return device->swiglu(gate_up_N2F, h_NF);
   dispatch_compute_dtype("swiglu", h_NF, [&](auto element) {
     using T = decltype(element);
     const T* in = gate_up_N2F.data_ptr<T>();
@@ -152,6 +161,9 @@ void swiglu_backward(const at::Tensor& dh_NF, const at::Tensor& gate_up_N2F, con
   check_shape("swiglu_backward", "gate_up", gate_up_N2F, {n, 2 * f});
   check_shape("swiglu_backward", "dgate_up", dgate_up_N2F, {n, 2 * f});
   check_shape("swiglu_backward", "h", h_NF, {n, f});
+  if (const DeviceOps* device = device_ops(dh_NF)) {
+    return device->swiglu_backward(dh_NF, gate_up_N2F, dgate_up_N2F, h_NF);
+  }
   dispatch_compute_dtype("swiglu_backward", dh_NF, [&](auto element) {
     using T = decltype(element);
     const T *dh = dh_NF.data_ptr<T>(), *in = gate_up_N2F.data_ptr<T>();
@@ -176,6 +188,7 @@ void swiglu_backward(const at::Tensor& dh_NF, const at::Tensor& gate_up_N2F, con
 void dropout(const at::Tensor& x, double probability, DropoutStream stream, const at::Tensor& y) {
   check_shape("dropout", "y", y, x.sizes());
   check_shape("dropout", "x", x, x.sizes());
+  if (const DeviceOps* device = device_ops(x)) return device->dropout(x, probability, stream, y);
   const auto limit = static_cast<uint32_t>(std::clamp(probability, 0.0, 1.0 - 0x1p-32) * 0x1p32);
   const auto factor = static_cast<float>(1.0 / (1.0 - probability));
   dispatch_compute_dtype("dropout", x, [&](auto element) {
@@ -204,6 +217,7 @@ void convert_into(const at::Tensor& from, const at::Tensor& to) {
     if (from.data_ptr() != to.data_ptr()) to.copy_(from);
     return;
   }
+  if (const DeviceOps* device = device_ops(from)) return device->convert_into(from, to);
   dispatch_compute_dtype("convert_into", from, [&](auto source) {
     dispatch_compute_dtype("convert_into", to, [&](auto target) {
       using S = decltype(source);
@@ -221,6 +235,7 @@ void convert_into(const at::Tensor& from, const at::Tensor& to) {
 void accumulate(const at::Tensor& addend, const at::Tensor& sum) {
   check_shape("accumulate", "addend", addend, sum.sizes());
   check_dtype("accumulate", "sum", sum, at::kFloat);
+  if (const DeviceOps* device = device_ops(sum)) return device->accumulate(addend, sum);
   dispatch_compute_dtype("accumulate", addend, [&](auto element) {
     using T = decltype(element);
     const T* in = addend.data_ptr<T>();
@@ -237,6 +252,7 @@ void embed(const at::Tensor& table_VD, const at::Tensor& ids_N, const at::Tensor
   check_shape("embed", "x", x_ND, {n, d});
   check_dtype("embed", "x", x_ND, at::kFloat);
   check_dtype("embed", "ids", ids_N, at::kInt);
+  if (const DeviceOps* device = device_ops(x_ND)) return device->embed(table_VD, ids_N, x_ND);
   dispatch_compute_dtype("embed", table_VD, [&](auto element) {
     using T = decltype(element);
     const T* table = table_VD.data_ptr<T>();
@@ -254,6 +270,7 @@ void embed(const at::Tensor& table_VD, const at::Tensor& ids_N, const at::Tensor
 void embed_backward(const at::Tensor& dx_ND, const at::Tensor& ids_N, const at::Tensor& dtable_VD) {
   const int64_t n = ids_N.size(0), d = dtable_VD.size(1);
   check_shape("embed_backward", "dx", dx_ND, {n, d});
+  if (const DeviceOps* device = device_ops(dx_ND)) return device->embed_backward(dx_ND, ids_N, dtable_VD);
   const int32_t* ids = ids_N.data_ptr<int32_t>();
   const float* dx = dx_ND.data_ptr<float>();
   float* dtable = dtable_VD.data_ptr<float>();
@@ -266,6 +283,7 @@ void gather_rows(const at::Tensor& x_ND, const at::Tensor& rows_M, const at::Ten
   const int64_t m = rows_M.size(0), d = x_ND.size(1);
   check_shape("gather_rows", "out", out_MD, {m, d});
   check_dtype("gather_rows", "rows", rows_M, at::kInt);
+  if (const DeviceOps* device = device_ops(x_ND)) return device->gather_rows(x_ND, rows_M, out_MD);
   const int32_t* rows = rows_M.data_ptr<int32_t>();
   const float* x = x_ND.data_ptr<float>();
   float* out = out_MD.data_ptr<float>();
@@ -280,6 +298,7 @@ void gather_rows(const at::Tensor& x_ND, const at::Tensor& rows_M, const at::Ten
 void scatter_add_rows(const at::Tensor& addend_MD, const at::Tensor& rows_M, const at::Tensor& x_ND) {
   const int64_t m = rows_M.size(0), d = x_ND.size(1);
   check_shape("scatter_add_rows", "addend", addend_MD, {m, d});
+  if (const DeviceOps* device = device_ops(x_ND)) return device->scatter_add_rows(addend_MD, rows_M, x_ND);
   const int32_t* rows = rows_M.data_ptr<int32_t>();
   const float* addend = addend_MD.data_ptr<float>();
   float* x = x_ND.data_ptr<float>();

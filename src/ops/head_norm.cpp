@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "checks.h"
+#include "qtune/ops/device_ops.h"
 #include "vector_math.h"
 
 namespace qtune {
@@ -39,6 +40,9 @@ HeadLayout check_arguments(const char* op, const at::Tensor& qkv, const at::Tens
 void head_rms_norm(const at::Tensor& qkv_NX, const HeadNormWeights& weights, int64_t num_heads, int64_t num_kv_heads,
                    double epsilon, const at::Tensor& raw_NY, const at::Tensor& rstd_NZ) {
   const HeadLayout l = check_arguments("head_rms_norm", qkv_NX, raw_NY, rstd_NZ, weights, num_heads, num_kv_heads);
+  if (const DeviceOps* device = device_ops(qkv_NX)) {
+    return device->head_rms_norm(qkv_NX, weights, num_heads, num_kv_heads, epsilon, raw_NY, rstd_NZ);
+  }
   dispatch_compute_dtype("head_rms_norm", qkv_NX, [&](auto element) {
     using T = decltype(element);
     T *qkv = qkv_NX.data_ptr<T>(), *raw = raw_NY.data_ptr<T>();
@@ -72,6 +76,9 @@ void head_rms_norm_backward(const at::Tensor& dqkv_NX, const at::Tensor& raw_NY,
   if (with_weights) {
     check_shape("head_rms_norm_backward", "query gradient", dweights.query_E, {l.e});
     check_shape("head_rms_norm_backward", "key gradient", dweights.key_E, {l.e});
+  }
+  if (const DeviceOps* device = device_ops(dqkv_NX)) {
+    return device->head_rms_norm_backward(dqkv_NX, raw_NY, rstd_NZ, weights, num_heads, num_kv_heads, dweights);
   }
   // Partial sums per fixed block of rows, added in order: the result does not depend on how threads share the blocks.
   constexpr int64_t kBlock = 128;

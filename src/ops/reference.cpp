@@ -49,8 +49,9 @@ AttentionResult attention_formula(const at::Tensor& qkv_NX, const std::vector<in
     const at::Tensor q = sample.narrow(0, 0, h);
     const at::Tensor keys = sample.narrow(0, h, k).repeat_interleave(h / k, 0);
     const at::Tensor values = sample.narrow(0, h + k, k).repeat_interleave(h / k, 0);
-    at::Tensor hidden = at::ones({t, t}, at::kBool).triu(1);
-    if (shape.window > 0) hidden = hidden | at::ones({t, t}, at::kBool).tril(-shape.window);
+    const at::Tensor all = at::ones({t, t}, qkv_NX.options().dtype(at::kBool));
+    at::Tensor hidden = all.triu(1);
+    if (shape.window > 0) hidden = hidden | all.tril(-shape.window);
     const at::Tensor scores =
         (at::matmul(q, keys.transpose(1, 2)) / std::sqrt(static_cast<double>(e))).masked_fill(hidden, -INFINITY);
     outs.push_back(at::matmul(scores.softmax(-1), values));

@@ -7,6 +7,7 @@
 #include <numbers>
 
 #include "checks.h"
+#include "qtune/ops/device_ops.h"
 #include "vector_math.h"
 
 namespace qtune {
@@ -57,6 +58,9 @@ void apply_rope(const at::Tensor& qkv_NX, const at::Tensor& positions_N, const a
   check_shape("apply_rope", "qkv", qkv_NX, {n, (num_heads + 2 * num_kv_heads) * e});
   check_shape("apply_rope", "positions", positions_N, {n});
   check_dtype("apply_rope", "positions", positions_N, at::kInt);
+  if (const DeviceOps* device = device_ops(qkv_NX)) {
+    return device->apply_rope(qkv_NX, positions_N, table, num_heads, num_kv_heads, direction);
+  }
   const int32_t* positions = positions_N.data_ptr<int32_t>();
   for (int64_t i = 0; i < n; ++i) {
     if (positions[i] < 0 || positions[i] >= table.size(0)) {

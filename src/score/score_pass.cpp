@@ -25,7 +25,8 @@ std::vector<SampleScores> score_pass(Model& model, std::span<const TokenizedSamp
     std::vector<PackedSample> packed;
     for (const TokenizedSample* sample : group) packed.push_back(all_targets(*sample));
     const RowScores rows = model.score(pack(packed));
-    const float *nll = rows.nll_N.data_ptr<float>(), *entropy = rows.entropy_N.data_ptr<float>();
+    const at::Tensor nll_N = rows.nll_N.to(at::kCPU), entropy_N = rows.entropy_N.to(at::kCPU);
+    const float *nll = nll_N.data_ptr<float>(), *entropy = entropy_N.data_ptr<float>();
     for (const TokenizedSample* sample : group) {
       SampleScores s = unscored(*sample);
       s.nll.assign(nll, nll + s.positions.size());

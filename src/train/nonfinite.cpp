@@ -73,7 +73,8 @@ void report_nonfinite(TrainingRun& run, const StepMetrics& metrics, const StepEv
 
 void check_weights(TrainingRun& run) {
   for (const Parameter& p : run.model.parameters()) {
-    const float* values = p.master.data_ptr<float>();
+    const at::Tensor host = p.master.to(at::kCPU);  // the master itself on the CPU
+    const float* values = host.data_ptr<float>();
     bool finite = true;
     for (int64_t i = 0; i < p.master.numel(); ++i) finite &= std::isfinite(values[i]);
     if (finite) continue;

@@ -1,3 +1,6 @@
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -56,31 +59,36 @@ PruneDecision decide(const TrainingRun& run, std::span<const SampleScores> score
   return all;
 }
 
-struct BackwardSums {
-  double nll = 0;
-  int64_t num_targets = 0;
-  std::vector<double> mean_nll;  // of each kept sample
-};
-
-/// Gradients of the sum of nll over all kept tokens, micro-batch by micro-batch.
-BackwardSums backward_sum(TrainingRun& run, std::span<const PackedSample> kept) {
-  BackwardSums sums;
+/// Gradients of the sum of nll over all kept tokens, micro-batch by micro-batch. Returns the nll of each, in order, on
+/// the model's device: nothing waits for them here.
+at::Tensor backward_sum(TrainingRun& run, std::span<const PackedSample> kept) {
+  std::vector<at::Tensor> nll;
   const size_t micro_batch = static_cast<size_t>(run.config().per_device_train_batch_size);
   run.model.zero_gradients();
   run.model.start_step(run.state.step);
   for (size_t first = 0; first < kept.size(); first += micro_batch) {
     const auto group = kept.subspan(first, std::min(micro_batch, kept.size() - first));
-    const RowScores scores = run.model.forward_backward(pack(group));
-    const float* nll = scores.nll_N.data_ptr<float>();
-    for (const PackedSample& sample : group) {
-      double sum = 0;
-      for (size_t i = 0; i < sample.targets.size(); ++i) sum += *nll++;
-      sums.nll += sum;
-      sums.num_targets += static_cast<int64_t>(sample.targets.size());
-      sums.mean_nll.push_back(sum / static_cast<double>(sample.targets.size()));
-    }
+    nll.push_back(run.model.forward_backward(pack(group)).nll_N);
   }
-  return sums;
+  return nll.empty() ? at::empty({0}, at::kFloat) : at::cat(nll);
+}
+
+struct StepLoss {
+  double nll = 0;                // sum over all kept tokens
+  std::vector<double> mean_nll;  // of each kept sample
+};
+
+StepLoss sum_losses(std::span<const PackedSample> kept, const at::Tensor& nll_N) {
+  StepLoss loss;
+  const at::Tensor host = nll_N.to(at::kCPU);
+  const float* nll = host.data_ptr<float>();
+  for (const PackedSample& sample : kept) {
+    double sum = 0;
+    for (size_t i = 0; i < sample.targets.size(); ++i) sum += *nll++;
+    loss.nll += sum;
+    loss.mean_nll.push_back(sum / static_cast<double>(sample.targets.size()));
+  }
+  return loss;
 }
 
 /// A score that is not finite can't be judged: nothing of the step is trained.
@@ -98,20 +106,23 @@ void report_nonfinite_scores(TrainingRun& run, StepMetrics& m, const SamplePoint
 /// Backward over what the decision keeps, and the update.
 void train_on_kept(TrainingRun& run, const SamplePointers& samples, const std::vector<SampleScores>& scores,
                    const PruneDecision& decision, StepMetrics& m, PhaseClock& clock) {
-  const BackwardSums sums = backward_sum(run, kept_samples(samples, decision, run.token_mode));
-  m.tokens_trained = sums.num_targets;
+  const std::vector<PackedSample> kept = kept_samples(samples, decision, run.token_mode);
+  for (const PackedSample& sample : kept) m.tokens_trained += static_cast<int64_t>(sample.targets.size());
+  const double scale = 1.0 / static_cast<double>(std::max<int64_t>(1, m.tokens_trained));
+  const at::Tensor nll_N = backward_sum(run, kept);
   clock.end(m.seconds.train);
 
-  const double scale = 1.0 / static_cast<double>(std::max<int64_t>(1, sums.num_targets));
-  m.loss = sums.nll * scale;
-  m.grad_norm = run.optimizer->gradient_norm() * scale;
-  if (std::isfinite(m.loss) && std::isfinite(m.grad_norm)) {
-    run.optimizer->update(m.learning_rate, scale * clip_factor(m.grad_norm, run.config().max_grad_norm));
+  run.optimizer->update(m.learning_rate, scale, run.config().max_grad_norm, nll_N);
+  // The one wait of a step besides that for the scores.
+  m.grad_norm = run.optimizer->finish_update();
+  const StepLoss loss = sum_losses(kept, nll_N);
+  m.loss = loss.nll * scale;
+  if (std::isfinite(m.grad_norm)) {
     run.skipped_in_a_row = 0;
     return;
   }
   std::vector<std::optional<double>> mean_nll(samples.size());
-  auto kept_nll = sums.mean_nll.begin();
+  auto kept_nll = loss.mean_nll.begin();
   for (size_t i = 0; i < samples.size(); ++i) {
     if (decision.samples[i].kept) mean_nll[i] = *kept_nll++;
   }

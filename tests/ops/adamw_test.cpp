@@ -106,5 +106,15 @@ TEST(GlobalNorm, NonFiniteGradientShows) {
   EXPECT_FALSE(std::isfinite(global_norm({at::tensor({-INFINITY})})));
 }
 
+TEST(ClipFactor, BringsLargeNormsDownAndLeavesSmallOnes) {
+  EXPECT_DOUBLE_EQ(clip_factor(4.0, 1.0), 1.0 / (4.0 + 1e-6));
+  EXPECT_DOUBLE_EQ(clip_factor(0.5, 1.0), 1.0);
+  EXPECT_DOUBLE_EQ(clip_factor(0.0, 1.0), 1.0);
+  // As torch.nn.utils.clip_grad_norm_: a norm of just max_norm is scaled by a hair.
+  EXPECT_DOUBLE_EQ(clip_factor(1.0, 1.0), 1.0 / (1.0 + 1e-6));
+}
+
+TEST(ClipFactor, ZeroMeansNoClipping) { EXPECT_DOUBLE_EQ(clip_factor(1e9, 0.0), 1.0); }
+
 }  // namespace
 }  // namespace qtune

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "qtune/ops/reference.h"
 #include "support/model_fixture.h"
 #include "support/tolerance.h"
@@ -26,11 +28,12 @@ TEST_P(OptimizerFixtureTest, LossesAndNormsOfSixStepsEqualTransformers) {
   const double num_targets = static_cast<double>(batch.num_targets());
   for (int64_t step = 0; step < 6; ++step) {
     model.zero_gradients();
-    const double loss = model.forward_backward(batch).nll_N.to(at::kDouble).mean().item<double>();
-    const double norm = optimizer.gradient_norm() / num_targets;
+    const at::Tensor nll_N = model.forward_backward(batch).nll_N;
+    const double loss = nll_N.to(at::kDouble).mean().item<double>();
+    optimizer.update(1e-3, 1 / num_targets, 1.0, nll_N);
+    const double norm = optimizer.finish_update();
     EXPECT_NEAR(loss / fixture.tensor("full_losses")[step].item<double>(), 1, 2e-5) << step;
     EXPECT_NEAR(norm / fixture.tensor("full_grad_norms")[step].item<double>(), 1, 2e-4) << step;
-    optimizer.update(1e-3, clip_factor(norm, 1.0) / num_targets);
   }
 }
 
@@ -52,8 +55,9 @@ TEST_P(OptimizerDtypeTest, UpdatesEqualThePlainTwin) {
   }
   for (int64_t step = 1; step <= 4; ++step) {
     model.zero_gradients();
-    model.forward_backward(ModelFixture("llama_untied").batch());
-    optimizer.update(1e-3, 0.02);
+    const at::Tensor nll_N = model.forward_backward(ModelFixture("llama_untied").batch()).nll_N;
+    optimizer.update(1e-3, 0.02, 0.0, nll_N);
+    EXPECT_TRUE(std::isfinite(optimizer.finish_update()));
     adamw_reference(
         twin,
         {.learning_rate = 1e-3, .beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-6, .gradient_scale = 0.02, .step = step});
@@ -76,7 +80,8 @@ TEST(Optimizer, DecayTouchesMatricesAndEmbeddingsOnly) {
   for (const Parameter& p : model.parameters()) before.push_back(p.master.clone());
   Optimizer optimizer(model, {.weight_decay = 0.5});
   model.zero_gradients();
-  optimizer.update(0.1, 1.0);
+  optimizer.update(0.1, 1.0, 0.0, at::zeros({0}));
+  EXPECT_EQ(optimizer.finish_update(), 0);
   for (size_t i = 0; i < before.size(); ++i) {
     const Parameter& p = model.parameters()[i];
     EXPECT_EQ(is_matrix(p), p.name.find("norm") == std::string::npos) << p.name;
@@ -102,8 +107,9 @@ TEST(Optimizer, ResumedCountContinuesBiasCorrection) {
   const PackedTokens batch = ModelFixture("llama_tied").batch();
   const auto step = [&](Model& model, Optimizer& optimizer) {
     model.zero_gradients();
-    model.forward_backward(batch);
-    optimizer.update(1e-3, 0.01);
+    const at::Tensor nll_N = model.forward_backward(batch).nll_N;
+    optimizer.update(1e-3, 0.01, 0.0, nll_N);
+    optimizer.finish_update();
   };
   step(whole, first);
   for (size_t i = 0; i < first.state().size(); ++i) {
@@ -120,15 +126,25 @@ TEST(Optimizer, ResumedCountContinuesBiasCorrection) {
   }
 }
 
-TEST(ClipFactor, BringsLargeNormsDownAndLeavesSmallOnes) {
-  EXPECT_DOUBLE_EQ(clip_factor(4.0, 1.0), 1.0 / (4.0 + 1e-6));
-  EXPECT_DOUBLE_EQ(clip_factor(0.5, 1.0), 1.0);
-  EXPECT_DOUBLE_EQ(clip_factor(0.0, 1.0), 1.0);
-  // As torch.nn.utils.clip_grad_norm_: a norm of just max_norm is scaled by a hair.
-  EXPECT_DOUBLE_EQ(clip_factor(1.0, 1.0), 1.0 / (1.0 + 1e-6));
+/// Neither a gradient nor a loss that is not finite may reach the weights, and bias correction does not count it.
+TEST(Optimizer, WhatIsNotFiniteChangesNothing) {
+  for (const bool in_gradient : {true, false}) {
+    Model model = training_model("llama_tied");
+    Optimizer optimizer(model, {.weight_decay = 0.5});
+    model.zero_gradients();
+    at::Tensor nll_N = model.forward_backward(ModelFixture("llama_tied").batch()).nll_N.clone();
+    std::vector<at::Tensor> before;
+    for (const Parameter& p : model.parameters()) before.push_back(p.master.clone());
+    (in_gradient ? model.parameters()[3].gradient.view({-1}) : nll_N)[0] = in_gradient ? NAN : INFINITY;
+    optimizer.update(1e-3, 0.01, 1.0, nll_N);
+    EXPECT_FALSE(std::isfinite(optimizer.finish_update()));
+    EXPECT_EQ(optimizer.num_updates(), 0);
+    for (size_t i = 0; i < before.size(); ++i) {
+      EXPECT_TRUE(at::equal(model.parameters()[i].master, before[i]));
+      EXPECT_TRUE(at::equal(optimizer.state()[i].exp_avg, at::zeros_like(before[i])));
+    }
+  }
 }
-
-TEST(ClipFactor, ZeroMeansNoClipping) { EXPECT_DOUBLE_EQ(clip_factor(1e9, 0.0), 1.0); }
 
 }  // namespace
 }  // namespace qtune

@@ -15,10 +15,15 @@ struct PackedTokens {
   std::vector<int32_t> cu_seqlens;  // B + 1 offsets of the samples, first 0, last N
   at::Tensor rows_M;                // (M) int32: the packed token whose hidden state predicts ...
   at::Tensor targets_M;             // (M) int32: ... this token id. Ordered by sample, then position.
+  at::Tensor device_cu_seqlens;     // cu_seqlens beside the others on a GPU; undefined on the CPU
 
   int64_t num_tokens() const { return ids_N.size(0); }
   int64_t num_targets() const { return targets_M.size(0); }
   int64_t num_samples() const { return static_cast<int64_t>(cu_seqlens.size()) - 1; }
 };
+
+/// The batch on `device`: one copy from pinned memory that the host does not wait for. On the CPU the batch itself.
+/// Throws: Error naming a token id or target outside 0..vocab_size-1 (kernels do not look).
+PackedTokens to_device(const PackedTokens& batch, at::Device device, int64_t vocab_size);
 
 }  // namespace qtune

@@ -15,7 +15,8 @@ void linear_accumulate(const at::Tensor& x_NI, const at::Tensor& weight_OI, cons
 /// dx_NI = dy_NO W.
 void linear_input_gradient(const at::Tensor& dy_NO, const at::Tensor& weight_OI, const at::Tensor& dx_NI);
 
-/// dweight_OI (float32) += dy_NO^T x_NI. `scratch_OI`: (O, I) in the compute dtype, needed for bfloat16 only.
+/// dweight_OI (float32) += dy_NO^T x_NI. `scratch_OI`: (O, I) in the compute dtype, needed for bfloat16 on
+/// the CPU only.
 void linear_weight_gradient(const at::Tensor& dy_NO, const at::Tensor& x_NI, const at::Tensor& dweight_OI,
                             const at::Tensor& scratch_OI);
 

@@ -4,10 +4,12 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "qtune/model/model.h"
+#include "qtune/ops/adamw.h"
 
 namespace qtune {
 
@@ -23,28 +25,27 @@ struct ParameterState {
 
 class Optimizer {
  public:
-  /// `model` must be loaded for training and outlive the optimizer.
+  /// `model` must be loaded for training and outlive the optimizer; its parameters keep their memory.
   Optimizer(Model& model, const AdamWOptions& options);
 
-  /// L2 norm over all gradients as they stand (of the sum of nll).
-  double gradient_norm() const;
+  /// One update: gradients times gradient_scale, clipped to max_norm (0: no clipping), AdamW, compute weights
+  /// rewritten. Gradients are left as they are. Where their norm or one of the step's losses nll_N is not finite,
+  /// nothing is changed. Async on a GPU.
+  void update(double learning_rate, double gradient_scale, double max_norm, const at::Tensor& nll_N);
 
-  /// One update: gradients times gradient_scale, AdamW, compute weights rewritten. Gradients are left as they are.
-  void update(double learning_rate, double gradient_scale);
+  /// Ends the update: waits for it and returns the norm of the scaled gradients before clipping. Not finite: there was
+  /// no update, and none is counted.
+  double finish_update();
 
   std::vector<ParameterState>& state() { return state_; }
   int64_t num_updates() const { return num_updates_; }
   void set_num_updates(int64_t n) { num_updates_ = n; }
 
  private:
-  Model& model_;
   AdamWOptions options_;
   std::vector<ParameterState> state_;
+  std::unique_ptr<AdamW> adamw_;
   int64_t num_updates_ = 0;
 };
-
-/// Factor that brings a gradient of norm `norm` down to `max_norm` (1 when it is below; max_norm 0 means no clipping).
-/// As torch.nn.utils.clip_grad_norm_: max_norm / (norm + 1e-6), at most 1.
-double clip_factor(double norm, double max_norm);
 
 }  // namespace qtune

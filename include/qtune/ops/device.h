@@ -1,0 +1,42 @@
+// Which device a model is computed on, and what of it is asked besides the ops themselves.
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <string>
+
+namespace qtune {
+
+/// What became of looking for a GPU.
+struct GpuSupport {
+  int64_t num_devices = 0;
+  /// Why there is none: no driver, no GPU, a build without CUDA, or a library that is missing, in one line.
+  std::string why_none;
+  /// There is a driver with a GPU, but this build can't use it: worth a warning.
+  bool gpu_unused = false;
+};
+
+/// Looks once for libqtune_cuda.so beside the program (../lib or the same folder) and loads it where the system has a
+/// GPU driver. Never throws. Call it before any tensor is made: LibTorch notes early what devices there are.
+const GpuSupport& load_gpu_support();
+
+/// The most that tensors on `device` took at a time so far; on the CPU the process's peak resident memory.
+int64_t peak_memory_bytes(at::Device device);
+
+/// Waits for all that was enqueued on `device`. Nothing on the CPU.
+void synchronize(at::Device device);
+
+/// A named range for profilers (NVTX) from here to the end of the scope. Nothing on the CPU.
+class ProfileRange {
+ public:
+  ProfileRange(at::Device device, const char* name);
+  ~ProfileRange();
+  ProfileRange(const ProfileRange&) = delete;
+  ProfileRange& operator=(const ProfileRange&) = delete;
+
+ private:
+  at::Device device_;
+};
+
+}  // namespace qtune

@@ -1,0 +1,15 @@
+// Matrix products on the device: products_cublaslt.cpp on a GPU, tests/cuda/products_simt.cpp on the CPU.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace qtune {
+
+/// out (R, C) = a (R, K) b (C, K)^T, all of one dtype, sums in float32. Rows of `out` may lie further apart than C.
+void product_with_transposed(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out);
+
+/// sum (R, C) float32 += a (K, R)^T b (K, C); a and b of one dtype. Their rows, and those of `sum`, may lie further
+/// apart than they are long.
+void add_transposed_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& sum);
+
+}  // namespace qtune

@@ -1,0 +1,107 @@
+#include <ATen/cuda/CUDAContextLight.h>
+#include <ATen/ops/addmm.h>
+#include <cublasLt.h>
+#include <fmt/format.h>
+
+#include <map>
+#include <mutex>
+#include <tuple>
+
+#include "products.h"
+#include "runtime.h"
+
+namespace qtune {
+namespace {
+
+void check_status(const char* call, cublasStatus_t status) {
+  if (status == CUBLAS_STATUS_SUCCESS) return;
+  throw Error(fmt::format("cuBLASLt: {}: {}", call, cublasLtGetStatusString(status)));
+}
+
+cudaDataType_t cuda_type(const at::Tensor& t) { return t.scalar_type() == at::kFloat ? CUDA_R_32F : CUDA_R_16BF; }
+
+/// out^T (C, R), as cuBLAS sees row-major memory: the transpose of b's columns times a's.
+class Product {
+ public:
+  Product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out, size_t workspace_bytes) {
+    check_status("MatmulDescCreate", cublasLtMatmulDescCreate(&operation_, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    const cublasOperation_t transposed = CUBLAS_OP_T;
+    check_status("MatmulDescSetAttribute", cublasLtMatmulDescSetAttribute(operation_, CUBLASLT_MATMUL_DESC_TRANSA,
+                                                                          &transposed, sizeof(transposed)));
+    b_ = layout_of(b);
+    a_ = layout_of(a);
+    out_ = layout_of(out);
+    cublasLtMatmulPreference_t preference = nullptr;
+    check_status("MatmulPreferenceCreate", cublasLtMatmulPreferenceCreate(&preference));
+    check_status("MatmulPreferenceSetAttribute",
+                 cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                                                      &workspace_bytes, sizeof(workspace_bytes)));
+    int found = 0;
+    const cublasStatus_t status =
+        cublasLtMatmulAlgoGetHeuristic(at::cuda::getCurrentCUDABlasLtHandle(), operation_, b_, a_, out_, out_,
+                                       preference, 1, &choice_, &found);
+    cublasLtMatmulPreferenceDestroy(preference);
+    check_status("MatmulAlgoGetHeuristic", status);
+    if (found == 0) throw Error("cuBLASLt: no algorithm for this product");
+  }
+  Product(const Product&) = delete;
+  Product& operator=(const Product&) = delete;
+  ~Product() {
+    for (cublasLtMatrixLayout_t layout : {a_, b_, out_}) cublasLtMatrixLayoutDestroy(layout);
+    cublasLtMatmulDescDestroy(operation_);
+  }
+
+  void run(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out) const {
+    const float one = 1.0f, zero = 0.0f;
+    check_status("Matmul",
+                 cublasLtMatmul(at::cuda::getCurrentCUDABlasLtHandle(), operation_, &one, b.data_ptr(), b_,
+                                a.data_ptr(), a_, &zero, out.data_ptr(), out_, out.data_ptr(), out_, &choice_.algo,
+                                at::cuda::getCUDABlasLtWorkspace(), choice_.workspaceSize, current_stream()));
+  }
+
+ private:
+  static cublasLtMatrixLayout_t layout_of(const at::Tensor& t) {
+    cublasLtMatrixLayout_t layout = nullptr;
+    check_status("MatrixLayoutCreate",
+                 cublasLtMatrixLayoutCreate(&layout, cuda_type(t), static_cast<uint64_t>(t.size(1)),
+                                            static_cast<uint64_t>(t.size(0)), t.stride(0)));
+    return layout;
+  }
+
+  cublasLtMatmulDesc_t operation_ = nullptr;
+  cublasLtMatrixLayout_t a_ = nullptr, b_ = nullptr, out_ = nullptr;
+  cublasLtMatmulHeuristicResult_t choice_{};
+};
+
+/// The heuristic costs tens of microseconds, and a head meets few shapes.
+const Product& product_for(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out) {
+  using Key = std::tuple<int, at::ScalarType, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t>;
+  static std::mutex mutex;
+  static std::map<Key, std::unique_ptr<Product>> products;
+  const Key key{a.get_device(), a.scalar_type(), a.size(0),   a.size(1),
+                b.size(0),      a.stride(0),     b.stride(0), out.stride(0)};
+  const std::lock_guard lock(mutex);
+  // Ragged last tiles bring new shapes for ever.
+  if (products.size() > 256) products.clear();
+  std::unique_ptr<Product>& product = products[key];
+  if (!product) product = std::make_unique<Product>(a, b, out, at::cuda::getCUDABlasLtWorkspaceSize());
+  return *product;
+}
+
+}  // namespace
+
+void product_with_transposed(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out) {
+  product_for(a, b, out).run(a, b, out);
+}
+
+void add_transposed_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& sum) {
+  at::Tensor out = sum;
+  if (a.scalar_type() == at::kFloat) {
+    at::addmm_out(out, sum, a.t(), b);
+  } else {
+    // bfloat16 factors, float32 sum: nothing is rounded between the batches.
+    at::addmm_out(out, sum, a.t(), b, at::kFloat);
+  }
+}
+
+}  // namespace qtune

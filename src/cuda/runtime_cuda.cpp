@@ -1,0 +1,45 @@
+#include "runtime.h"
+
+#include <ATen/ops/empty.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAStream.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "kernel_ops.h"
+#include "nvtx3/nvToolsExt.h"
+
+namespace qtune {
+
+cudaStream_t current_stream() { return c10::cuda::getCurrentCUDAStream(); }
+
+void check_launch(const char* op, cudaError_t error) {
+  if (error == cudaSuccess) return;
+  throw Error(fmt::format("{}: CUDA: {} ({})", op, cudaGetErrorString(error), cudaGetErrorName(error)));
+}
+
+at::Tensor float_workspace(const at::Tensor& like, int64_t size) {
+  return at::empty({std::max<int64_t>(1, size)}, like.options().dtype(at::kFloat));
+}
+
+int64_t KernelOps::peak_memory_bytes() const {
+  const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(c10::cuda::current_device());
+  return stats.reserved_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
+}
+
+void KernelOps::push_range(const char* name) const { nvtxRangePushA(name); }
+void KernelOps::pop_range() const { nvtxRangePop(); }
+void KernelOps::synchronize() const { c10::cuda::device_synchronize(); }
+
+}  // namespace qtune
+
+/// What src/ops/device.cpp looks for. Null where there is no usable GPU: *why_none then says why.
+extern "C" const qtune::DeviceOps* qtune_cuda_ops(int64_t* num_devices, const char** why_none) {
+  static const qtune::KernelOps ops;
+  *num_devices = c10::cuda::device_count();
+  if (*num_devices > 0) return &ops;
+  *why_none = "LibTorch found no usable GPU ---> look at nvidia-smi; the driver must suit CUDA 13";
+  return nullptr;
+}

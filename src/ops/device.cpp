@@ -1,0 +1,94 @@
+#include "qtune/ops/device.h"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "qtune/base/memory.h"
+#include "qtune/ops/device_ops.h"
+
+namespace qtune {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kPlugin = "libqtune_cuda.so";
+
+/// Number of GPUs by the driver itself, without LibTorch: 0 where there is no driver.
+int count_gpus() {
+  void* driver = dlopen("libcuda.so.1", RTLD_NOW);
+  if (driver == nullptr) return 0;
+  const auto init = reinterpret_cast<int (*)(unsigned)>(dlsym(driver, "cuInit"));
+  const auto get_count = reinterpret_cast<int (*)(int*)>(dlsym(driver, "cuDeviceGetCount"));
+  int count = 0;
+  if (init == nullptr || get_count == nullptr || init(0) != 0 || get_count(&count) != 0) return 0;
+  return count;
+}
+
+std::string last_dl_error() {
+  const char* message = dlerror();
+  return message == nullptr ? "unknown error" : message;
+}
+
+GpuSupport load() {
+  GpuSupport support;
+  if (count_gpus() == 0) {
+    support.why_none = "no GPU driver with a GPU was found";
+    return support;
+  }
+  support.gpu_unused = true;
+  std::error_code error;
+  const fs::path folder = fs::read_symlink("/proc/self/exe", error).parent_path();
+  fs::path plugin = folder / ".." / "lib" / kPlugin;
+  if (!fs::exists(plugin)) plugin = folder / kPlugin;
+  if (!fs::exists(plugin)) {
+    support.why_none = fmt::format("this build has no {} ---> tools/setup.sh --cuda=on builds it", kPlugin);
+    return support;
+  }
+  void* library = dlopen(plugin.c_str(), RTLD_NOW | RTLD_GLOBAL);
+  if (library == nullptr) {
+    support.why_none =
+        fmt::format("{} could not be loaded: {} ---> tools/setup.sh --cuda=on gets LibTorch's CUDA libraries",
+                    plugin.string(), last_dl_error());
+    return support;
+  }
+  using Entry = const DeviceOps* (*)(int64_t * num_devices, const char** why_none);
+  const auto entry = reinterpret_cast<Entry>(dlsym(library, "qtune_cuda_ops"));
+  const char* why_none = nullptr;
+  const DeviceOps* ops = entry == nullptr ? nullptr : entry(&support.num_devices, &why_none);
+  if (ops == nullptr) {
+    support.num_devices = 0;
+    support.why_none = fmt::format("{}: {}", plugin.string(), why_none == nullptr ? "not qtune's" : why_none);
+    return support;
+  }
+  support.gpu_unused = false;
+  set_device_ops(at::kCUDA, ops);
+  return support;
+}
+
+}  // namespace
+
+const GpuSupport& load_gpu_support() {
+  static const GpuSupport support = load();
+  return support;
+}
+
+int64_t peak_memory_bytes(at::Device device) {
+  const DeviceOps* ops = device_ops(device.type());
+  return ops == nullptr ? peak_memory_bytes() : ops->peak_memory_bytes();
+}
+
+void synchronize(at::Device device) {
+  if (const DeviceOps* ops = device_ops(device.type())) ops->synchronize();
+}
+
+ProfileRange::ProfileRange(at::Device device, const char* name) : device_(device) {
+  if (const DeviceOps* ops = device_ops(device_.type())) ops->push_range(name);
+}
+
+ProfileRange::~ProfileRange() {
+  if (const DeviceOps* ops = device_ops(device_.type())) ops->pop_range();
+}
+
+}  // namespace qtune

@@ -1,0 +1,55 @@
+// The device of the emulation: CPU tensors, kernels run thread by thread (tests/simt), products and attention by ATen.
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "cuda/kernel_ops.h"
+#include "cuda/products.h"
+#include "cuda/runtime.h"
+#include "qtune/base/memory.h"
+#include "qtune/ops/reference.h"
+
+namespace qtune {
+
+cudaStream_t current_stream() { return nullptr; }
+
+void check_launch(const char* op, cudaError_t error) {
+  if (error != cudaSuccess) throw Error(std::string(op) + ": the emulated kernel failed");
+  ASSERT_FALSE(testing::Test::HasFatalFailure()) << op;
+}
+
+at::Tensor float_workspace(const at::Tensor& like, int64_t size) {
+  const at::Tensor workspace = at::empty({std::max<int64_t>(1, size)}, like.options().dtype(at::kFloat));
+  workspace.fill_(NAN);
+  return workspace;
+}
+
+void product_with_transposed(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out) {
+  at::Tensor product = out;
+  product.copy_(at::mm(a, b.t()));
+}
+
+void add_transposed_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& sum) {
+  at::Tensor total = sum;
+  total.add_(at::mm(a.to(at::kFloat).t(), b.to(at::kFloat)));
+}
+
+void KernelOps::attention(const at::Tensor& qkv_NX, const SampleBorders& borders, const AttentionShape& shape,
+                          const at::Tensor& out, const at::Tensor& logsumexp_HN) const {
+  attention_reference(qkv_NX, borders.cu_seqlens, shape, out, logsumexp_HN);
+}
+
+void KernelOps::attention_backward(const at::Tensor& dout, const at::Tensor& qkv_NX, const at::Tensor& out,
+                                   const at::Tensor& logsumexp_HN, const SampleBorders& borders,
+                                   const AttentionShape& shape, const at::Tensor& dqkv_NX) const {
+  attention_backward_reference(dout, qkv_NX, out, logsumexp_HN, borders.cu_seqlens, shape, dqkv_NX);
+}
+
+int64_t KernelOps::peak_memory_bytes() const { return qtune::peak_memory_bytes(); }
+void KernelOps::push_range(const char* /*name*/) const {}
+void KernelOps::pop_range() const {}
+void KernelOps::synchronize() const {}
+
+}  // namespace qtune
