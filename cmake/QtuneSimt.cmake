@@ -40,6 +40,7 @@ foreach(source ${kernel_sources})
   target_sources(qtune_kernels_simt PRIVATE ${wrapper})
 endforeach()
 target_link_libraries(qtune_kernels_simt PUBLIC qtune_simt)
+target_compile_options(qtune_kernels_simt PRIVATE -ffp-contract=off)  # token salience, to the last bit as src/prune
 qtune_warnings(qtune_kernels_simt)
 
 function(qtune_simt_test folder)
@@ -50,4 +51,4 @@ function(qtune_simt_test folder)
   gtest_discover_tests(qtune_${folder}_test TEST_PREFIX ${folder}. DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300)
 endfunction()
 qtune_simt_test(simt qtune_simt)
-qtune_simt_test(kernels qtune_kernels_simt)
+qtune_simt_test(kernels qtune_kernels_simt qtune_prune)  # prune: the choice of tokens, exactly
