@@ -4,12 +4,11 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
-#include <numeric>
-#include <random>
 #include <vector>
 
 #include "simt/fiber.h"
 #include "simt/shared_memory.h"
+#include "simt/turns.h"
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
@@ -176,28 +175,6 @@ void start_threads() {
   }
 }
 
-/// The turns of one block.
-class Turns {
- public:
-  explicit Turns(uint64_t block_number) : order_(the_order), random_(order_seed * 1000003 + block_number) {
-    constexpr Order kOrders[] = {Order::kForward, Order::kReverse, Order::kShuffled};
-    if (order_ == Order::kMixed) order_ = kOrders[block_number % 3];
-    turns_.resize(num_threads);
-    std::iota(turns_.begin(), turns_.end(), 0u);
-    if (order_ == Order::kReverse) std::reverse(turns_.begin(), turns_.end());
-  }
-
-  const std::vector<unsigned>& next_round() {
-    if (order_ == Order::kShuffled) std::shuffle(turns_.begin(), turns_.end(), random_);
-    return turns_;
-  }
-
- private:
-  Order order_;
-  std::minstd_rand random_;
-  std::vector<unsigned> turns_;
-};
-
 void give_up() {
   for (unsigned i = 0; i < num_threads; ++i) {
     if (threads[i]->fiber.is_under_way()) resume(*threads[i]);
@@ -207,7 +184,7 @@ void give_up() {
 void run_block(uint64_t block_number) {
   start_threads();
   shared_memory().start_block(launch_now->shared_bytes);
-  Turns turns(block_number);
+  Turns turns(the_order, order_seed, block_number, num_threads);
   while (num_exited < num_threads) {
     bool anyone = false;
     for (const unsigned i : turns.next_round()) {
