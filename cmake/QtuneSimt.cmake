@@ -27,7 +27,8 @@ target_include_directories(qtune_simt SYSTEM PUBLIC ${qtune_cuda_headers})
 target_compile_definitions(qtune_simt PUBLIC QTUNE_SIMT PRIVATE QTUNE_SOURCE_ROOT="${PROJECT_SOURCE_DIR}")
 target_compile_options(qtune_simt PUBLIC -Wno-unknown-pragmas)  # "#pragma unroll"
 target_link_libraries(qtune_simt PUBLIC GTest::gtest)
-target_compile_options(qtune_simt PRIVATE -O2)  # what all kernel tests wait for, in debug builds too
+# All kernel tests wait for it, in debug builds too.
+target_compile_options(qtune_simt PRIVATE -O2 $<$<BOOL:${QTUNE_SANITIZE}>:-fno-sanitize=undefined>)
 qtune_warnings(qtune_simt)
 
 # A .cu file can have one language in a folder, and nvcc's library has it as CUDA: here a .cpp includes it.
@@ -40,6 +41,7 @@ foreach(source ${kernel_sources})
   target_sources(qtune_kernels_simt PRIVATE ${wrapper})
 endforeach()
 target_link_libraries(qtune_kernels_simt PUBLIC qtune_simt)
+target_compile_options(qtune_kernels_simt PRIVATE -ffp-contract=off)  # token salience, to the last bit as src/prune
 qtune_warnings(qtune_kernels_simt)
 
 function(qtune_simt_test folder)
@@ -50,4 +52,4 @@ function(qtune_simt_test folder)
   gtest_discover_tests(qtune_${folder}_test TEST_PREFIX ${folder}. DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300)
 endfunction()
 qtune_simt_test(simt qtune_simt)
-qtune_simt_test(kernels qtune_kernels_simt)
+qtune_simt_test(kernels qtune_kernels_simt qtune_prune)  # prune: the choice of tokens, exactly

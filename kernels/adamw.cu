@@ -137,7 +137,7 @@ __global__ void __launch_bounds__(kThreads) adamw_kernel(AdamWModel model, Const
   QTUNE_SHARED(double, warps, kMaxWarps);
   const double norm = global_norm(c.partials, warps) * c.gradient_scale;
   if (blockIdx.x == 0 && threadIdx.x == 0) *c.norm = norm;
-  if (!isfinite(norm)) return;
+  if (!std::isfinite(norm)) return;
   const auto scale = static_cast<float>(c.gradient_scale * clip_factor(norm, c.max_norm));
   for (int64_t i = blockIdx.x; i < model.num_chunks; i += gridDim.x) {
     const AdamWChunk chunk = model.chunks[i];

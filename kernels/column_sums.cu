@@ -1,4 +1,4 @@
-// One block for 32 columns: each warp sums every 32nd partial of its columns, then the warps' sums are added in order.
+// One block for 32 columns: each warp sums every 16th partial of its columns, then the warps' sums are added in order.
 #include "kernels/column_sums.h"
 
 #include "kernels/pack.h"
@@ -6,7 +6,7 @@
 namespace qtune {
 namespace {
 
-constexpr int kColumns = kWarpSize, kGroups = 32;
+constexpr int kColumns = kWarpSize, kGroups = 16;
 
 __global__ void add_partial_sums_kernel(PartialSums a, float* out) {
   QTUNE_SHARED(float, sums, kGroups* kColumns);

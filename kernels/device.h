@@ -72,7 +72,9 @@ cudaError_t launch(const LaunchConfig& config, Args&&... args) {
                                                    static_cast<int>(config.shared_bytes));
     if (error != cudaSuccess) return error;
   }
-  kernel<<<config.grid, config.block, config.shared_bytes, config.stream> > >(args...);
+  // clang-format off
+  kernel<<<config.grid, config.block, config.shared_bytes, config.stream>>>(args...);
+  // clang-format on
   return cudaGetLastError();
 }
 

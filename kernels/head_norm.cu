@@ -11,6 +11,7 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int64_t kWarpsPerBlock = kThreads / kWarpSize;
+constexpr int64_t kMaxBlocks = 2048;      // of the forward: more than any GPU runs at once
 constexpr int64_t kHeadsPerPartial = 16;  // heads a warp of the backward sums at least ...
 constexpr int64_t kMaxPartials = 2048;    // ... unless there would be more warps than this
 
@@ -161,8 +162,8 @@ cudaError_t launch_head_norm(const HeadNorm<T>& a, cudaStream_t stream) {
   if (num_heads(a.shape) == 0) return cudaSuccess;
   constexpr int kPack = 16 / sizeof(T);
   const auto config = [&](int group) {
-    return LaunchConfig{grid_for(ceil_div(num_heads(a.shape), kWarpsPerBlock * kWarpSize / group)), kThreads, 0,
-                        stream};
+    const int64_t blocks = ceil_div(num_heads(a.shape), kWarpsPerBlock * kWarpSize / group);
+    return LaunchConfig{grid_for(std::min(blocks, kMaxBlocks)), kThreads, 0, stream};
   };
   const int64_t dim = a.shape.head_dim;
   const int wide = group_lanes(dim, kPack), narrow = group_lanes(dim, 1);

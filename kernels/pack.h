@@ -50,8 +50,9 @@ inline unsigned threads_for(int64_t count, int64_t max_threads) {
   return static_cast<unsigned>(std::clamp(ceil_div(count, kWarpSize) * kWarpSize, int64_t{kWarpSize}, max_threads));
 }
 
-/// More blocks than any GPU runs at once: what is left is walked by a grid stride.
-inline constexpr int64_t kMaxGrid = 65535;
+/// More blocks than any GPU runs at once: what is left is walked by a grid stride. Far below the 65,535 that a grid may
+/// have in y.
+inline constexpr int64_t kMaxGrid = 8192;
 
 inline unsigned grid_for(int64_t num_blocks) {
   return static_cast<unsigned>(std::clamp(num_blocks, int64_t{1}, kMaxGrid));

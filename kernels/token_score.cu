@@ -1,71 +1,215 @@
-// Each thread folds a strided part of its row into a RowState, warps combine by shuffles, the first warp combines the
-// warps. Compiled in every build that has nvcc; not yet run on a GPU.
-#include <algorithm>
+// Each thread folds its part of a row into a RowState, lanes combine by shuffles, the warps of a block by shared
+// memory. Long rows take a block each, short ones a warp each. Rows are read once, 16 bytes a load: the few elements
+// before the first 16-byte border and behind the last one are taken singly, so rows may begin anywhere.
+#include "kernels/token_score.h"
 
 #include "kernels/device.h"
-#include "kernels/token_score.h"
+#include "kernels/pack.h"
 #include "kernels/token_score_row.h"
 
 namespace qtune {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / 32;
-constexpr int64_t kMaxBlocks = 65535;  // more rows are walked by a grid stride
+constexpr int kWarps = kThreads / kWarpSize;
+// A warp takes a row of up to this many words in at most 8 (bfloat16) or 16 (float) loads a lane.
+constexpr int64_t kWarpRowWords = 2048;
 
-__device__ float to_float(float x) { return x; }
-__device__ float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }
+/// Who works on a row: `count` threads, of which this is number `rank`.
+struct Team {
+  int rank, count;
+};
 
-__device__ RowState combine_warp(RowState state) {
-  for (int offset = 16; offset > 0; offset /= 2) {
+/// Calls single(j) and pack(j), j the first of W words, such that the team covers 0..num_words-1.
+template <class T, class Single, class WholePack>
+__device__ void walk_row(const T* row, int64_t num_words, Team team, Single single, WholePack pack) {
+  constexpr int W = 16 / sizeof(T);
+  const int64_t past_border = static_cast<int64_t>(reinterpret_cast<uintptr_t>(row) / sizeof(T) % W);
+  int64_t head = past_border == 0 ? 0 : W - past_border;
+  if (head > num_words) head = num_words;
+  const int64_t end = head + (num_words - head) / W * W;
+  if (team.rank < head) single(int64_t{team.rank});
+#pragma unroll 4
+  for (int64_t j = head + int64_t{team.rank} * W; j < end; j += int64_t{team.count} * W) pack(j);
+  if (end + team.rank < num_words) single(end + team.rank);
+}
+
+template <class T>
+__device__ RowState fold_part(const T* row, int64_t num_words, Team team) {
+  constexpr int W = 16 / sizeof(T);
+  RowState state;
+  walk_row(
+      row, num_words, team, [&](int64_t j) { update(state, to_float(row[j])); },
+      [&](int64_t j) {
+        const Pack<T, W> pack = load<W>(row + j);
+        float x[W];
+        for (int k = 0; k < W; ++k) x[k] = to_float(pack.v[k]);
+        update_all(state, x);
+      });
+  return state;
+}
+
+__device__ RowState combine_lanes(RowState state) {
+  for (int offset = kWarpSize / 2; offset > 0; offset /= 2) {
     RowState other;
-    other.max = __shfl_xor_sync(0xffffffffu, state.max, offset);
-    other.sum = __shfl_xor_sync(0xffffffffu, state.sum, offset);
-    other.wsum = __shfl_xor_sync(0xffffffffu, state.wsum, offset);
+    other.max = __shfl_xor_sync(kFullWarp, state.max, offset);
+    other.sum = __shfl_xor_sync(kFullWarp, state.sum, offset);
+    other.wsum = __shfl_xor_sync(kFullWarp, state.wsum, offset);
     state = combine(state, other);
   }
   return state;
 }
 
+/// One thread for each row puts what the chunk gave into the row's state.
 template <class T>
-__global__ void token_score_kernel(const T* logits, TokenScoreRows rows) {
+__device__ void merge(const T* row_logits, const LogitsTile& tile, int64_t row, ChunkKind kind, RowState chunk,
+                      const TokenScoreState& state) {
+  const int64_t target = tile.targets[row] - tile.first_word;
+  const bool has_target = tile.targets[row] != kIgnoredTarget && target >= 0 && target < tile.num_words;
+  if (kind == ChunkKind::kNext) chunk = combine({state.max[row], state.sum[row], state.wsum[row]}, chunk);
+  state.max[row] = chunk.max;
+  state.sum[row] = chunk.sum;
+  state.wsum[row] = chunk.wsum;
+  if (has_target) {
+    state.target_logit[row] = to_float(row_logits[target]);
+  } else if (kind == ChunkKind::kFirst) {
+    state.target_logit[row] = NAN;
+  }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    score_long_rows_kernel(const T* logits, LogitsTile tile, ChunkKind kind, TokenScoreState state) {
   QTUNE_SHARED(RowState, warp_states, kWarps);
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  for (int64_t row = blockIdx.x; row < rows.num_rows; row += gridDim.x) {
-    const T* z = logits + row * rows.row_stride;
-    RowState state;
-    for (int64_t j = threadIdx.x; j < rows.vocab_size; j += kThreads) update(state, to_float(z[j]));
-    state = combine_warp(state);
-    if (lane == 0) warp_states[warp] = state;
+  const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarpSize, lane = thread % kWarpSize;
+  for (int64_t row = blockIdx.x; row < tile.num_rows; row += gridDim.x) {
+    const T* row_logits = logits + row * tile.row_stride;
+    RowState chunk;
+    // The same for all threads of the block, so all or none skip.
+    if (tile.targets[row] != kIgnoredTarget) chunk = fold_part(row_logits, tile.num_words, {thread, kThreads});
+    chunk = combine_lanes(chunk);
+    if (lane == 0) warp_states[warp] = chunk;
     __syncthreads();
     if (warp == 0) {
-      state = combine_warp(lane < kWarps ? warp_states[lane] : RowState{});
-      if (lane == 0) {
-        const float lse = logsumexp(state);
-        rows.nll[row] = lse - to_float(z[rows.targets[row]]);
-        rows.entropy[row] = entropy(state);
-        rows.logsumexp[row] = lse;
-      }
+      chunk = combine_lanes(lane < kWarps ? warp_states[lane] : RowState{});
+      if (lane == 0) merge(row_logits, tile, row, kind, chunk, state);
     }
     __syncthreads();  // warp_states is written again for the next row
   }
 }
 
 template <class T>
-cudaError_t launch_scores(const T* logits, const TokenScoreRows& rows, cudaStream_t stream) {
-  if (rows.num_rows == 0) return cudaSuccess;
-  const auto blocks = static_cast<unsigned>(std::min(rows.num_rows, kMaxBlocks));
-  return launch<token_score_kernel<T>>({blocks, kThreads, 0, stream}, logits, rows);
+__global__ void __launch_bounds__(kThreads)
+    score_short_rows_kernel(const T* logits, LogitsTile tile, ChunkKind kind, TokenScoreState state) {
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize, lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  for (int64_t row = int64_t{blockIdx.x} * kWarps + warp; row < tile.num_rows; row += int64_t{gridDim.x} * kWarps) {
+    const T* row_logits = logits + row * tile.row_stride;
+    RowState chunk;
+    if (tile.targets[row] != kIgnoredTarget) chunk = fold_part(row_logits, tile.num_words, {lane, kWarpSize});
+    chunk = combine_lanes(chunk);
+    if (lane == 0) merge(row_logits, tile, row, kind, chunk, state);
+  }
+}
+
+__global__ void __launch_bounds__(kThreads)
+    finish_kernel(int64_t num_rows, const int32_t* targets, TokenScoreState state, TokenScores scores) {
+  const int64_t first = int64_t{blockIdx.x} * kThreads + threadIdx.x, stride = int64_t{gridDim.x} * kThreads;
+  for (int64_t row = first; row < num_rows; row += stride) {
+    const bool ignored = targets[row] == kIgnoredTarget;
+    const RowState whole{state.max[row], state.sum[row], state.wsum[row]};
+    scores.nll[row] = ignored ? 0.0f : nll(whole, state.target_logit[row]);
+    scores.entropy[row] = ignored ? 0.0f : entropy(whole);
+    scores.logsumexp[row] = ignored ? 0.0f : logsumexp(whole);
+  }
+}
+
+/// What turns one row of the tile into its gradient.
+struct RowGradient {
+  float logsumexp, scale;
+  int64_t target;  // within the chunk, or outside
+  bool ignored;
+
+  __device__ float operator()(float logit, int64_t j) const {
+    if (ignored) return 0.0f;
+    const float log_p = logit - logsumexp;
+    // p - 1 as expm1: right even where p is within a rounding of 1.
+    return scale * (j == target ? expm1f(log_p) : expf(log_p));
+  }
+};
+
+template <class T>
+__device__ void write_gradient(T* row, int64_t num_words, Team team, RowGradient gradient) {
+  constexpr int W = 16 / sizeof(T);
+  walk_row(
+      row, num_words, team, [&](int64_t j) { row[j] = from_float<T>(gradient(to_float(row[j]), j)); },
+      [&](int64_t j) {
+        Pack<T, W> pack = load<W>(row + j);
+        for (int k = 0; k < W; ++k) pack.v[k] = from_float<T>(gradient(to_float(pack.v[k]), j + k));
+        store<W>(row + j, pack);
+      });
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    gradient_kernel(T* logits, LogitsTile tile, TokenGradient gradient, int team_size) {
+  const int thread = static_cast<int>(threadIdx.x), teams = kThreads / team_size;
+  const Team team{thread % team_size, team_size};
+  for (int64_t row = int64_t{blockIdx.x} * teams + thread / team_size; row < tile.num_rows;
+       row += int64_t{gridDim.x} * teams) {
+    const float row_scale = gradient.row_scales == nullptr ? 1.0f : gradient.row_scales[row];
+    const int32_t target = tile.targets[row];
+    write_gradient(
+        logits + row * tile.row_stride, tile.num_words, team,
+        {gradient.logsumexp[row], gradient.scale * row_scale, target - tile.first_word, target == kIgnoredTarget});
+  }
+}
+
+template <class T>
+cudaError_t launch_chunk(const T* logits, const LogitsTile& tile, ChunkKind kind, const TokenScoreState& state,
+                         cudaStream_t stream) {
+  if (tile.num_rows == 0) return cudaSuccess;
+  if (tile.num_words <= kWarpRowWords) {
+    return launch<score_short_rows_kernel<T>>({grid_for(ceil_div(tile.num_rows, kWarps)), kThreads, 0, stream}, logits,
+                                              tile, kind, state);
+  }
+  return launch<score_long_rows_kernel<T>>({grid_for(tile.num_rows), kThreads, 0, stream}, logits, tile, kind, state);
+}
+
+template <class T>
+cudaError_t launch_gradient(T* logits, const LogitsTile& tile, const TokenGradient& gradient, cudaStream_t stream) {
+  if (tile.num_rows == 0 || tile.num_words == 0) return cudaSuccess;
+  const int team_size = tile.num_words <= kWarpRowWords ? kWarpSize : kThreads;
+  const unsigned grid = grid_for(ceil_div(tile.num_rows, kThreads / team_size));
+  return launch<gradient_kernel<T>>({grid, kThreads, 0, stream}, logits, tile, gradient, team_size);
 }
 
 }  // namespace
 
-cudaError_t launch_token_score(const float* logits, const TokenScoreRows& rows, cudaStream_t stream) {
-  return launch_scores(logits, rows, stream);
+cudaError_t launch_token_scores_chunk(const float* logits, const LogitsTile& tile, ChunkKind kind,
+                                      const TokenScoreState& state, cudaStream_t stream) {
+  return launch_chunk(logits, tile, kind, state, stream);
 }
 
-cudaError_t launch_token_score(const __nv_bfloat16* logits, const TokenScoreRows& rows, cudaStream_t stream) {
-  return launch_scores(logits, rows, stream);
+cudaError_t launch_token_scores_chunk(const __nv_bfloat16* logits, const LogitsTile& tile, ChunkKind kind,
+                                      const TokenScoreState& state, cudaStream_t stream) {
+  return launch_chunk(logits, tile, kind, state, stream);
+}
+
+cudaError_t launch_token_scores_finish(int64_t num_rows, const int32_t* targets, const TokenScoreState& state,
+                                       const TokenScores& scores, cudaStream_t stream) {
+  if (num_rows == 0) return cudaSuccess;
+  const unsigned grid = grid_for(ceil_div(num_rows, kThreads));
+  return launch<finish_kernel>({grid, kThreads, 0, stream}, num_rows, targets, state, scores);
+}
+
+cudaError_t launch_token_gradient(float* logits, const LogitsTile& tile, const TokenGradient& gradient,
+                                  cudaStream_t stream) {
+  return launch_gradient(logits, tile, gradient, stream);
+}
+
+cudaError_t launch_token_gradient(__nv_bfloat16* logits, const LogitsTile& tile, const TokenGradient& gradient,
+                                  cudaStream_t stream) {
+  return launch_gradient(logits, tile, gradient, stream);
 }
 
 }  // namespace qtune

@@ -2,8 +2,9 @@
 //
 // State of one row of logits z over any part of the vocabulary: m = max z, sum = sum e^(z-m), wsum = sum (z-m) e^(z-m).
 // States combine in any order; from the whole row's state
-//   logsumexp = m + ln sum,   nll = logsumexp - z[target],   entropy = ln sum - wsum / sum   (nats).
-// Both terms of the entropy are >= 0 (wsum <= 0), so nothing cancels and it is never negative.
+//   logsumexp = m + ln sum,   nll = m - z[target] + ln sum,   entropy = ln sum - wsum / sum   (nats).
+// nll is not taken from logsumexp, which carries a rounding error of 5e-4 where logits lie around 1e4. Both terms of
+// the entropy are >= 0 (wsum <= 0), so nothing cancels and it is never negative.
 #pragma once
 
 #include <cmath>
@@ -37,6 +38,21 @@ QTUNE_HD void update(RowState& a, float x) {
   a.wsum += d * e;
 }
 
+/// Adds W logits at once: one move of the maximum, then W independent exponentials.
+template <int W>
+QTUNE_HD void update_all(RowState& a, const float (&x)[W]) {
+  float top = x[0];
+  for (int k = 1; k < W; ++k) top = fmaxf(top, x[k]);
+  if (top > a.max) move_max(a, top);
+  for (int k = 0; k < W; ++k) {
+    // Not left out altogether where all are -inf: a NaN among them, which fmaxf passes over, has to count.
+    const bool masked = x[k] == -INFINITY;
+    const float d = masked ? 0.0f : x[k] - a.max, e = masked ? 0.0f : expf(d);
+    a.sum += e;
+    a.wsum += d * e;
+  }
+}
+
 QTUNE_HD RowState combine(RowState a, RowState b) {
   if (a.sum == 0.0f) return b;
   if (b.sum == 0.0f) return a;
@@ -49,6 +65,7 @@ QTUNE_HD RowState combine(RowState a, RowState b) {
 }
 
 QTUNE_HD float logsumexp(const RowState& a) { return a.max + logf(a.sum); }
+QTUNE_HD float nll(const RowState& a, float target_logit) { return a.max - target_logit + logf(a.sum); }
 QTUNE_HD float entropy(const RowState& a) { return logf(a.sum) - a.wsum / a.sum; }
 
 }  // namespace qtune

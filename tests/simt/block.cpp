@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <memory>
-#include <numeric>
-#include <random>
-#include <string_view>
 #include <vector>
 
 #include "simt/fiber.h"
 #include "simt/shared_memory.h"
+#include "simt/turns.h"
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
@@ -25,17 +24,31 @@ struct Thread {
   uint3 index{};
   State state = State::kReady;
   // Where it waits, and with what.
-  std::string_view intrinsic;
+  const char* intrinsic = "";
   Location at;
   unsigned mask = 0;
-  uint64_t value = 0;
+  // What it gives to a warp collective, and what it gets: values[source], or all.
+  uint64_t value = 0, received = 0;
+  unsigned source = 0;
   WarpValues values{};
   // Vector clock over the lanes of its warp: clocks[lane] of theirs come before now. Its own entry is its clock.
   std::array<uint32_t, kWarpSize> clocks{};
 };
 
+/// Lanes that wait for each other in one collective.
+struct Group {
+  const char* intrinsic;
+  unsigned mask, arrived;
+};
+
+struct Warp {
+  unsigned present = 0, exited = 0;  // bits of lanes
+  std::vector<Group> groups;
+};
+
 // One launch runs at a time. Threads are kept from launch to launch for their stacks.
 std::vector<std::unique_ptr<Thread>> threads;
+std::vector<Warp> warps;
 unsigned num_threads = 0, num_at_barrier = 0, num_in_warp = 0, num_exited = 0, num_true = 0;
 unsigned first_at_barrier = 0;  // counts while num_at_barrier > 0
 int barrier_result = 0;
@@ -62,6 +75,8 @@ std::string where_waiting(const Thread& t) {
   return text + " at " + to_string(t.at);
 }
 
+bool same(const char* a, const char* b) { return a == b || std::strcmp(a, b) == 0; }
+
 unsigned lane_of(unsigned thread) { return thread % kWarpSize; }
 unsigned warp_begin(unsigned thread) { return thread - lane_of(thread); }
 
@@ -74,7 +89,7 @@ std::string list_waits() {
         threads[begin]->state == State::kExited ? "have left the kernel" : "wait in " + where_waiting(*threads[begin]);
     while (end < num_threads && threads[end]->state == threads[begin]->state &&
            threads[end]->at.line == threads[begin]->at.line && threads[end]->mask == threads[begin]->mask &&
-           threads[end]->intrinsic == threads[begin]->intrinsic) {
+           same(threads[end]->intrinsic, threads[begin]->intrinsic)) {
       ++end;
     }
     text += "\n  threads " + std::to_string(begin) + "-" + std::to_string(end - 1) + " " + wait;
@@ -136,12 +151,14 @@ void thread_entry(void* argument) {
   }
   self.state = State::kExited;
   ++num_exited;
+  warps[self.number / kWarpSize].exited |= 1u << lane_of(self.number);
   if (!failed && num_at_barrier + num_in_warp > 0) check_exit(self);
 }
 
 void start_threads() {
   num_threads = blockDim.x * blockDim.y * blockDim.z;
   num_at_barrier = num_in_warp = num_exited = num_true = 0;
+  warps.assign((num_threads + kWarpSize - 1) / kWarpSize, {});
   while (threads.size() < num_threads) threads.push_back(std::make_unique<Thread>());
   for (unsigned i = 0; i < num_threads; ++i) {
     Thread& t = *threads[i];
@@ -154,30 +171,9 @@ void start_threads() {
     t.clocks.fill(0);
     t.clocks[lane_of(i)] = 1;
     t.fiber.start(thread_entry, &t);
+    warps[i / kWarpSize].present |= 1u << lane_of(i);
   }
 }
-
-/// The turns of one block.
-class Turns {
- public:
-  explicit Turns(uint64_t block_number) : order_(the_order), random_(order_seed * 1000003 + block_number) {
-    constexpr Order kOrders[] = {Order::kForward, Order::kReverse, Order::kShuffled};
-    if (order_ == Order::kMixed) order_ = kOrders[block_number % 3];
-    turns_.resize(num_threads);
-    std::iota(turns_.begin(), turns_.end(), 0u);
-    if (order_ == Order::kReverse) std::reverse(turns_.begin(), turns_.end());
-  }
-
-  const std::vector<unsigned>& next_round() {
-    if (order_ == Order::kShuffled) std::shuffle(turns_.begin(), turns_.end(), random_);
-    return turns_;
-  }
-
- private:
-  Order order_;
-  std::minstd_rand random_;
-  std::vector<unsigned> turns_;
-};
 
 void give_up() {
   for (unsigned i = 0; i < num_threads; ++i) {
@@ -188,7 +184,7 @@ void give_up() {
 void run_block(uint64_t block_number) {
   start_threads();
   shared_memory().start_block(launch_now->shared_bytes);
-  Turns turns(block_number);
+  Turns turns(the_order, order_seed, block_number, num_threads);
   while (num_exited < num_threads) {
     bool anyone = false;
     for (const unsigned i : turns.next_round()) {
@@ -250,7 +246,6 @@ void fail(const std::string& what, Location at) {
 
 int wait_at_barrier(const char* intrinsic, bool predicate, Location at) {
   Thread& self = *running;
-  const std::string_view file = at.file;
   if (num_exited > 0) {
     const auto left = std::find_if(threads.begin(), threads.end(), [](auto& t) { return t->state == State::kExited; });
     fail("divergent barrier: this thread came to " + std::string(intrinsic) + ", but " + thread_name((*left)->number) +
@@ -258,7 +253,8 @@ int wait_at_barrier(const char* intrinsic, bool predicate, Location at) {
          at);
   }
   const Thread& first = *threads[first_at_barrier];
-  if (num_at_barrier > 0 && (first.at.line != at.line || file != first.at.file || first.intrinsic != intrinsic)) {
+  if (num_at_barrier > 0 &&
+      (first.at.line != at.line || !same(first.at.file, at.file) || !same(first.intrinsic, intrinsic))) {
     fail("divergent barrier: this thread came to " + std::string(intrinsic) + " while " + thread_name(first.number) +
              " waits in " + where_waiting(first),
          at);
@@ -280,74 +276,98 @@ int wait_at_barrier(const char* intrinsic, bool predicate, Location at) {
 
 namespace {
 
-bool in_mask(unsigned mask, unsigned lane) { return (mask >> lane & 1) != 0; }
+unsigned lowest_lane(unsigned mask) { return static_cast<unsigned>(__builtin_ctz(mask)); }
 
-/// Refuses a mask that can never be met. True when the caller is the last lane to come.
-bool check_mask(const Thread& self, const char* intrinsic, unsigned mask, Location at) {
-  const unsigned begin = warp_begin(self.number), own = lane_of(self.number);
+/// Refuses a mask that can never be met.
+void check_mask(const Thread& self, const Warp& warp, const char* intrinsic, unsigned mask, Location at) {
+  const unsigned own = lane_of(self.number);
   const auto refuse = [&](const std::string& why) {
     fail("warp mask: " + std::string(intrinsic) + " with mask " + to_text(mask) + why, at);
   };
-  if (!in_mask(mask, own)) refuse(" does not name lane " + std::to_string(own) + ", which called it");
-  bool complete = true;
-  for (unsigned lane = 0; lane < kWarpSize; ++lane) {
-    if (!in_mask(mask, lane) || lane == own) continue;
-    const bool exists = begin + lane < num_threads;
-    if (!exists || threads[begin + lane]->state == State::kExited) {
-      refuse(" names lane " + std::to_string(lane) +
-             (exists ? ", which has left the kernel" : ", which the block does not have"));
-    }
-    const Thread& other = *threads[begin + lane];
-    complete &= other.state == State::kInWarp && other.mask == mask && other.intrinsic == intrinsic;
+  if ((mask >> own & 1) == 0) refuse(" does not name lane " + std::to_string(own) + ", which called it");
+  if (const unsigned absent = mask & ~warp.present; absent != 0) {
+    refuse(" names lane " + std::to_string(lowest_lane(absent)) + ", which the block does not have");
   }
-  return complete;
+  if (const unsigned gone = mask & warp.exited; gone != 0) {
+    refuse(" names lane " + std::to_string(lowest_lane(gone)) + ", which has left the kernel");
+  }
 }
 
-/// Hands every lane all values and lets all go on. `orders`: each then knows what the others did before.
-void complete_exchange(unsigned begin, unsigned mask, bool orders) {
-  WarpValues values{};
-  std::array<uint32_t, kWarpSize> clocks{};
-  for (unsigned lane = 0; lane < kWarpSize; ++lane) {
-    if (!in_mask(mask, lane)) continue;
-    values[lane] = threads[begin + lane]->value;
-    for (unsigned k = 0; k < kWarpSize; ++k) clocks[k] = std::max(clocks[k], threads[begin + lane]->clocks[k]);
-  }
-  for (unsigned lane = 0; lane < kWarpSize; ++lane) {
-    if (!in_mask(mask, lane)) continue;
-    Thread& t = *threads[begin + lane];
-    t.values = values;
+/// Takes the caller into its group. True when it is the last to come; the group is then dissolved.
+bool completes_group(Warp& warp, const char* intrinsic, unsigned mask, unsigned lane) {
+  auto group = std::find_if(warp.groups.begin(), warp.groups.end(),
+                            [&](const Group& g) { return g.mask == mask && same(g.intrinsic, intrinsic); });
+  if (group == warp.groups.end()) group = warp.groups.insert(group, {intrinsic, mask, 0});
+  group->arrived |= 1u << lane;
+  if (group->arrived != mask) return false;
+  warp.groups.erase(group);
+  return true;
+}
+
+/// Hands `give(lane's thread)` what the lanes gave, and lets all go on.
+template <class Give>
+void complete(unsigned begin, unsigned mask, Give give) {
+  for (unsigned rest = mask; rest != 0; rest &= rest - 1) give(*threads[begin + lowest_lane(rest)]);
+  for (unsigned rest = mask; rest != 0; rest &= rest - 1) {
+    Thread& t = *threads[begin + lowest_lane(rest)];
     if (t.state == State::kInWarp) --num_in_warp;
     t.state = State::kReady;
-    if (orders) {
-      t.clocks = clocks;
-      ++t.clocks[lane];
-    }
   }
 }
 
-const WarpValues& exchange(const char* intrinsic, unsigned mask, uint64_t value, bool orders, Location at) {
+/// Returns once all lanes of the mask have come; the last of them calls `give` for each.
+template <class Give>
+void meet(const char* intrinsic, unsigned mask, Location at, Give give) {
   Thread& self = *running;
-  const bool complete = check_mask(self, intrinsic, mask, at);
+  Warp& warp = warps[self.number / kWarpSize];
+  check_mask(self, warp, intrinsic, mask, at);
   self.intrinsic = intrinsic;
   self.at = at;
   self.mask = mask;
-  self.value = value;
-  if (complete) {
-    complete_exchange(warp_begin(self.number), mask, orders);
+  if (completes_group(warp, intrinsic, mask, lane_of(self.number))) {
+    complete(warp_begin(self.number), mask, give);
   } else {
     ++num_in_warp;
     wait_as(State::kInWarp);
   }
-  return self.values;
 }
 
 }  // namespace
 
-const WarpValues& exchange_in_warp(const char* intrinsic, unsigned mask, uint64_t value, Location at) {
-  return exchange(intrinsic, mask, value, false, at);
+uint64_t shuffle_in_warp(const char* intrinsic, unsigned mask, uint64_t value, unsigned source, Location at) {
+  Thread& self = *running;
+  self.value = value;
+  self.source = source;
+  meet(intrinsic, mask, at, [](Thread& t) { t.received = threads[warp_begin(t.number) + t.source]->value; });
+  return self.received;
 }
 
-void sync_warp(unsigned mask, Location at) { exchange("__syncwarp", mask, 0, true, at); }
+const WarpValues& gather_in_warp(const char* intrinsic, unsigned mask, uint64_t value, Location at) {
+  Thread& self = *running;
+  self.value = value;
+  meet(intrinsic, mask, at, [](Thread& t) {
+    for (unsigned rest = t.mask; rest != 0; rest &= rest - 1) {
+      t.values[lowest_lane(rest)] = threads[warp_begin(t.number) + lowest_lane(rest)]->value;
+    }
+  });
+  return self.values;
+}
+
+void sync_warp(unsigned mask, Location at) {
+  std::array<uint32_t, kWarpSize> joined{};
+  const unsigned begin = warp_begin(running->number);
+  meet("__syncwarp", mask, at, [&](const Thread& t) {
+    if (t.number == begin + lowest_lane(mask)) {  // the first call: nothing is changed yet
+      for (unsigned rest = mask; rest != 0; rest &= rest - 1) {
+        const auto& clocks = threads[begin + lowest_lane(rest)]->clocks;
+        for (unsigned k = 0; k < kWarpSize; ++k) joined[k] = std::max(joined[k], clocks[k]);
+      }
+    }
+    Thread& changed = *threads[t.number];
+    changed.clocks = joined;
+    ++changed.clocks[lane_of(t.number)];
+  });
+}
 
 uint32_t current_clock() { return running->clocks[current_lane()]; }
 

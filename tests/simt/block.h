@@ -48,10 +48,13 @@ unsigned current_lane();
 /// Waits for all threads of the block. Returns how many of them gave a true predicate.
 int wait_at_barrier(const char* intrinsic, bool predicate, Location at);
 
-/// Waits for the lanes of `mask`, which must come with the same intrinsic and mask. Lanes outside the mask have 0.
-const WarpValues& exchange_in_warp(const char* intrinsic, unsigned mask, uint64_t value, Location at);
+/// Waits for the lanes of `mask`, which must come with the same intrinsic and mask. Returns what lane `source` gave.
+uint64_t shuffle_in_warp(const char* intrinsic, unsigned mask, uint64_t value, unsigned source, Location at);
 
-/// __syncwarp: exchange_in_warp that also orders memory accesses.
+/// The same, and returns what each lane of the mask gave; the others' entries mean nothing.
+const WarpValues& gather_in_warp(const char* intrinsic, unsigned mask, uint64_t value, Location at);
+
+/// __syncwarp: the one warp collective that orders memory accesses.
 void sync_warp(unsigned mask, Location at);
 
 /// Whether what thread `other` did at its clock `clock`, since the last __syncthreads, comes before now for sure.

@@ -7,7 +7,9 @@
 #include <cstdlib>
 #include <new>
 
-#if !defined(__x86_64__)
+#if defined(__x86_64__) && !defined(QTUNE_SIMT_UCONTEXT)
+#define QTUNE_SIMT_X86_64
+#else
 #include <ucontext.h>
 #endif
 
@@ -22,7 +24,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-#if defined(__x86_64__)
+#ifdef QTUNE_SIMT_X86_64
 // ucontext makes a system call at each switch, to keep the signal mask; fibers have no use for that.
 extern "C" void qtune_simt_switch(void** save_stack, void* load_stack);
 asm(R"(
@@ -73,7 +75,7 @@ void free_stack(char* stack) {
 
 struct Fiber::Context {
   char* stack = make_stack();
-#if defined(__x86_64__)
+#ifdef QTUNE_SIMT_X86_64
   void* top = nullptr;
   void* scheduler_top = nullptr;
 #else
@@ -95,7 +97,7 @@ Fiber::~Fiber() {
 void Fiber::start(void (*entry)(void*), void* argument) {
   entry_ = entry;
   argument_ = argument;
-#if defined(__x86_64__)
+#ifdef QTUNE_SIMT_X86_64
   // As if run() had been called: aligned to 16 after the return address is pushed. Six registers lie below it.
   auto* top = reinterpret_cast<void**>(context_->stack + kStackBytes);
   *--top = nullptr;
@@ -112,7 +114,7 @@ void Fiber::start(void (*entry)(void*), void* argument) {
 }
 
 void Fiber::switch_in() {
-#if defined(__x86_64__)
+#ifdef QTUNE_SIMT_X86_64
   qtune_simt_switch(&context_->scheduler_top, context_->top);
 #else
   swapcontext(&context_->scheduler, &context_->own);
@@ -124,7 +126,7 @@ void Fiber::switch_out([[maybe_unused]] bool for_good) {
   __sanitizer_start_switch_fiber(for_good ? nullptr : &context_->fake_stack, context_->scheduler_stack,
                                  context_->scheduler_bytes);
 #endif
-#if defined(__x86_64__)
+#ifdef QTUNE_SIMT_X86_64
   qtune_simt_switch(&context_->top, context_->scheduler_top);
 #else
   swapcontext(&context_->own, &context_->scheduler);

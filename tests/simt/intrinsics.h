@@ -38,20 +38,19 @@ T shuffle(const char* intrinsic, unsigned mask, T value, int source, bool in_gro
   if (width < 1 || width > 32 || (width & (width - 1)) != 0) {
     fail(std::string(intrinsic) + ": width " + std::to_string(width) + " is not a power of two up to 32", at);
   }
-  const WarpValues& values = exchange_in_warp(intrinsic, mask, to_bits(value), at);
-  if (!in_group) return value;
-  if ((mask >> source & 1) == 0) {
+  if (!in_group) source = static_cast<int>(current_lane());
+  if ((mask >> source & 1) == 0 && (mask >> current_lane() & 1) != 0) {
     fail("warp mask: " + std::string(intrinsic) + " reads lane " + std::to_string(source) +
              ", which the mask does not name",
          at);
   }
-  return from_bits<T>(values[static_cast<size_t>(source)]);
+  return from_bits<T>(shuffle_in_warp(intrinsic, mask, to_bits(value), static_cast<unsigned>(source), at));
 }
 
 /// Bit of each lane whose value fits `test`.
 template <class Test>
 unsigned ballot(const char* intrinsic, unsigned mask, uint64_t value, Location at, Test test) {
-  const WarpValues& values = exchange_in_warp(intrinsic, mask, value, at);
+  const WarpValues& values = gather_in_warp(intrinsic, mask, value, at);
   unsigned bits = 0;
   for (unsigned lane = 0; lane < kWarpSize; ++lane) {
     if ((mask >> lane & 1) != 0 && test(values[lane])) bits |= 1u << lane;
@@ -61,7 +60,7 @@ unsigned ballot(const char* intrinsic, unsigned mask, uint64_t value, Location a
 
 template <class T, class Op>
 T reduce(const char* intrinsic, unsigned mask, T value, Location at, Op op) {
-  const WarpValues& values = exchange_in_warp(intrinsic, mask, to_bits(value), at);
+  const WarpValues& values = gather_in_warp(intrinsic, mask, to_bits(value), at);
   bool first = true;
   T result{};
   for (unsigned lane = 0; lane < kWarpSize; ++lane) {

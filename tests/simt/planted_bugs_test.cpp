@@ -87,6 +87,33 @@ TEST(PlantedBug, ShuffleTakenForAMemoryBarrier) {
   }
 }
 
+__global__ void reader_of_own_warp_kernel(int* out) {
+  QTUNE_SHARED(int, value, 1);
+  if (index() == 0) value[0] = 1;
+  __syncthreads();
+  if (index() >= 40 && index() < 44) out[index()] = value[0];
+  if (index() == 40) value[0] = 2;  // three lanes of its warp, and no other thread, may not have read yet
+}
+
+TEST(PlantedBug, WriteAfterReadsWithinAWarp) {
+  auto out = simt::poisoned<int>(64);
+  for (const std::string& message : faults_of<reader_of_own_warp_kernel>({1, 64}, out.data())) {
+    EXPECT_THAT(message, AllOf(HasSubstr("race on shared memory: "), HasSubstr("of value")));
+  }
+}
+
+__global__ void two_writers_kernel() {
+  QTUNE_SHARED(int, flag, 1);
+  if (index() % 32 == 0) flag[0] = 1;  // the same value: still not promised by CUDA
+}
+
+TEST(PlantedBug, TwoThreadsWriteTheSameElement) {
+  for (const std::string& message : faults_of<two_writers_kernel>({1, 64})) {
+    EXPECT_THAT(message, AllOf(HasSubstr("race on shared memory: this thread writes byte 0 of flag, which thread ("),
+                               HasSubstr(") wrote at tests/simt/planted_bugs_test.cpp:")));
+  }
+}
+
 __global__ void plain_add_kernel() {
   QTUNE_SHARED(int, counter, 1);
   if (index() == 0) counter[0] = 0;
@@ -255,6 +282,21 @@ TEST(PlantedBug, LanesWithDifferentMasksAreADeadlock) {
     EXPECT_THAT(message,
                 AllOf(HasSubstr("deadlock"), HasSubstr("threads 0-30 wait in __ballot_sync with mask 0xffffff"),
                       HasSubstr("threads 31-31 wait in __ballot_sync with mask 0x80000001")));
+  }
+}
+
+__global__ void different_collectives_kernel() {
+  if (index() < 16) {
+    __any_sync(kFullWarp, 1);
+  } else {
+    __all_sync(kFullWarp, 1);
+  }
+}
+
+TEST(PlantedBug, LanesInDifferentCollectivesAreADeadlock) {
+  for (const std::string& message : faults_of<different_collectives_kernel>({1, 32})) {
+    EXPECT_THAT(message, AllOf(HasSubstr("deadlock"), HasSubstr("threads 0-15 wait in __any_sync with mask 0xffffffff"),
+                               HasSubstr("threads 16-31 wait in __all_sync with mask 0xffffffff")));
   }
 }
 
