@@ -30,3 +30,17 @@ if(qtune_cuda_enabled)
 else()
   message(STATUS "CUDA kernels: off")
 endif()
+
+# libqtune_cuda.so: LibTorch's face of the kernels (src/cuda), loaded by qtune where there is a GPU. Only it is linked
+# with LibTorch's CUDA libraries, which need not be there to link it: they are looked for when it is loaded.
+function(qtune_cuda_plugin)
+  find_package(CUDAToolkit REQUIRED)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cuda/*.cpp)
+  add_library(qtune_cuda SHARED ${sources})
+  target_include_directories(qtune_cuda PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR} ${CUDAToolkit_INCLUDE_DIRS})
+  target_link_libraries(qtune_cuda PRIVATE qtune_kernels qtune::libtorch fmt::fmt CUDA::cublasLt CUDA::cudart
+    ${qtune_torch_root}/lib/libtorch_cuda.so ${qtune_torch_root}/lib/libc10_cuda.so)
+  set_target_properties(qtune_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib)
+  set_target_properties(qtune_kernels PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  qtune_warnings(qtune_cuda)
+endfunction()

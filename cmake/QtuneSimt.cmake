@@ -43,6 +43,8 @@ endforeach()
 target_link_libraries(qtune_kernels_simt PUBLIC qtune_simt)
 target_compile_options(qtune_kernels_simt PRIVATE -ffp-contract=off)  # token salience, to the last bit as src/prune
 qtune_warnings(qtune_kernels_simt)
+# What a kernel holds between two barriers under one condition is "uninitialized" to GCC at -O3.
+target_compile_options(qtune_kernels_simt PRIVATE -Wno-uninitialized -Wno-maybe-uninitialized)
 
 function(qtune_simt_test folder)
   file(GLOB tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${folder}/*_test.cpp)
@@ -53,3 +55,14 @@ function(qtune_simt_test folder)
 endfunction()
 qtune_simt_test(simt qtune_simt)
 qtune_simt_test(kernels qtune_kernels_simt qtune_prune)  # prune: the choice of tokens, exactly
+
+# The kernels' torch face (src/cuda) on CPU tensors: whole models on emulated kernels, in tests/cuda.
+function(qtune_kernel_ops_test)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cuda/kernel_ops*.cpp ${PROJECT_SOURCE_DIR}/tests/cuda/*.cpp)
+  add_executable(qtune_cuda_test ${sources} ${PROJECT_SOURCE_DIR}/src/cuda/cached_attention.cpp)
+  target_include_directories(qtune_cuda_test PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  target_compile_definitions(qtune_cuda_test PRIVATE QTUNE_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
+  target_link_libraries(qtune_cuda_test PRIVATE qtune_optim qtune_score qtune_kernels_simt GTest::gtest_main GTest::gmock)
+  qtune_warnings(qtune_cuda_test)
+  gtest_discover_tests(qtune_cuda_test TEST_PREFIX cuda. DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300)
+endfunction()

@@ -13,8 +13,8 @@ at::Tensor visible_keys(const at::Tensor& like, int64_t num_rows, int64_t num_ke
   const auto options = like.options().dtype(at::kLong);
   const at::Tensor last = at::arange(num_keys - num_rows, num_keys, options).unsqueeze(1);
   const at::Tensor keys = at::arange(num_keys, options).unsqueeze(0);
-  const at::Tensor visible = keys <= last;
-  return window == 0 ? visible : visible & (keys > last - window);
+  const at::Tensor visible = keys.le(last);
+  return window == 0 ? visible : visible.logical_and(keys.gt(last.sub(window)));
 }
 
 }  // namespace

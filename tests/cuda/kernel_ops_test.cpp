@@ -1,0 +1,161 @@
+// Whole models on the kernels: what a GPU computes, with every kernel run by tests/simt on CPU tensors. Only products
+// and attention, LibTorch's own on a GPU, are replaced (runtime_simt.cpp).
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "cuda/kernel_ops.h"
+#include "qtune/model/reference.h"
+#include "qtune/ops/linear.h"
+#include "qtune/optim/optimizer.h"
+#include "support/model_fixture.h"
+#include "support/tolerance.h"
+
+namespace qtune {
+namespace {
+
+/// While it lives, ops on CPU tensors run on the kernels.
+class OnKernels {
+ public:
+  OnKernels() { set_device_ops(at::kCPU, &ops_); }
+  ~OnKernels() { set_device_ops(at::kCPU, nullptr); }
+
+ private:
+  KernelOps ops_;
+};
+
+double largest_difference(const at::Tensor& a, const at::Tensor& b) {
+  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
+}
+
+Model training_model(const ModelFixture& fixture, at::ScalarType dtype) {
+  return Model::load(fixture.folder(), {.compute_dtype = dtype, .use = ModelUse::kTraining});
+}
+
+class ModelOnKernels : public testing::TestWithParam<std::string> {
+ protected:
+  void expect_equal_passes(at::ScalarType dtype, double score_nats, double gradient_norm);
+
+  ModelFixture fixture_{GetParam()};
+};
+
+void ModelOnKernels::expect_equal_passes(at::ScalarType dtype, double score_nats, double gradient_norm) {
+  Model expected = training_model(fixture_, dtype), found = training_model(fixture_, dtype);
+  const PackedTokens batch = fixture_.batch();
+  const RowScores wanted = expected.forward_backward(batch);
+  RowScores scores, passed;
+  {
+    const OnKernels kernels;
+    scores = found.score(batch);
+    passed = found.forward_backward(batch);
+  }
+  for (const RowScores* rows : {&scores, &passed}) {
+    EXPECT_LT(largest_difference(rows->nll_N, wanted.nll_N), score_nats);
+    EXPECT_LT(largest_difference(rows->entropy_N, wanted.entropy_N), score_nats);
+    EXPECT_LT(largest_difference(rows->logsumexp_N, wanted.logsumexp_N), score_nats);
+  }
+  for (size_t i = 0; i < expected.parameters().size(); ++i) {
+    const Parameter &p = found.parameters()[i], &q = expected.parameters()[i];
+    EXPECT_LT(relative_norm(p.gradient, q.gradient), gradient_norm) << p.name;
+  }
+}
+
+TEST_P(ModelOnKernels, ScoresAndGradientsEqualTheCpusInFloat32) {
+  expect_equal_passes(at::kFloat, kModelScoreNats, kModelGradientNorm);
+}
+
+TEST_P(ModelOnKernels, ScoresAndGradientsEqualTheCpusInBFloat16) {
+  expect_equal_passes(at::kBFloat16, kModelBFloat16ScoreNats, kModelBFloat16GradientNorm);
+}
+
+TEST_P(ModelOnKernels, ScoresAndLossesOfSixStepsEqualTransformers) {
+  const OnKernels kernels;
+  Model model = training_model(fixture_, at::kFloat);
+  Optimizer optimizer(model, {.weight_decay = 0.5});
+  const PackedTokens batch = fixture_.batch();
+  const double num_targets = static_cast<double>(batch.num_targets());
+  EXPECT_LT(largest_difference(model.score(batch).nll_N, fixture_.targets_of("nll")), kTransformersScoreNats);
+  for (int64_t step = 0; step < 6; ++step) {
+    model.zero_gradients();
+    const at::Tensor nll_N = model.forward_backward(batch).nll_N;
+    optimizer.update(1e-3, 1 / num_targets, 1.0, nll_N);
+    const double norm = optimizer.finish_update(), loss = nll_N.to(at::kDouble).mean().item<double>();
+    EXPECT_NEAR(loss / fixture_.tensor("full_losses")[step].item<double>(), 1, 2e-5) << step;
+    EXPECT_NEAR(norm / fixture_.tensor("full_grad_norms")[step].item<double>(), 1, 2e-4) << step;
+  }
+}
+
+TEST_P(ModelOnKernels, CachedGenerationGivesTheCpusLogits) {
+  Model expected = Model::load(fixture_.folder(), {}), found = Model::load(fixture_.folder(), {});
+  const at::Tensor ids_N = fixture_.batch().ids_N;
+  const std::vector<int32_t> ids(ids_N.data_ptr<int32_t>(), ids_N.data_ptr<int32_t>() + 24);
+  KeyValueCache cache = expected.make_cache(), kernel_cache = found.make_cache();
+  // A prompt, then tokens one by one, past the window of 16.
+  const std::vector<std::vector<int32_t>> parts{{ids.begin(), ids.begin() + 20}, {ids[20]}, {ids[21]}, {ids[22]}};
+  for (const std::vector<int32_t>& part : parts) {
+    const at::Tensor wanted = expected.next_token_logits(part, cache).clone();
+    const OnKernels kernels;
+    EXPECT_LT(largest_difference(found.next_token_logits(part, kernel_cache), wanted), kTransformersScoreNats);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, ModelOnKernels, kFixtureModels, [](const auto& family) { return family.param; });
+
+TEST(KernelOps, RunsOfAModelHaveTheSameBits) {
+  const OnKernels kernels;
+  const ModelFixture fixture("llama_tied");
+  Model first = training_model(fixture, at::kBFloat16), second = training_model(fixture, at::kBFloat16);
+  EXPECT_TRUE(at::equal(first.forward_backward(fixture.batch()).nll_N, second.forward_backward(fixture.batch()).nll_N));
+  for (size_t i = 0; i < first.parameters().size(); ++i) {
+    EXPECT_TRUE(at::equal(first.parameters()[i].gradient, second.parameters()[i].gradient));
+  }
+}
+
+TEST(KernelOps, AnAdaptersGradientsEqualTheCpusWithDropout) {
+  const ModelFixture fixture("llama_untied");
+  const ModelOptions options{.use = ModelUse::kTraining,
+                             .adapter = AdapterOptions{.folder = {}, .config = {.rank = 4, .dropout = 0.25}, .seed = 3}};
+  Model expected = Model::load(fixture.folder(), options), found = Model::load(fixture.folder(), options);
+  for (Model* model : {&expected, &found}) {
+    for (Parameter& p : model->parameters()) p.master.copy_(p.master + 0.01);  // B starts at zero
+    model->refresh_compute_weights();
+    model->start_step(5);
+  }
+  expected.forward_backward(fixture.batch());
+  {
+    const OnKernels kernels;
+    found.forward_backward(fixture.batch());
+  }
+  for (size_t i = 0; i < expected.parameters().size(); ++i) {
+    const Parameter &p = found.parameters()[i], &q = expected.parameters()[i];
+    EXPECT_LT(relative_norm(p.gradient, q.gradient), kModelGradientNorm) << p.name;
+  }
+}
+
+TEST(KernelOps, ALossThatIsNotFiniteLeavesTheWeights) {
+  const OnKernels kernels;
+  Model model = training_model(ModelFixture("llama_tied"), at::kFloat);
+  Optimizer optimizer(model, {.weight_decay = 0.5});
+  const at::Tensor before = model.parameters()[0].master.clone();
+  optimizer.update(0.1, 1.0, 1.0, at::full({3}, INFINITY));
+  EXPECT_FALSE(std::isfinite(optimizer.finish_update()));
+  EXPECT_TRUE(at::equal(model.parameters()[0].master, before));
+  optimizer.update(0.1, 1.0, 1.0, at::full({3}, 2.0f));
+  EXPECT_EQ(optimizer.finish_update(), 0);
+  EXPECT_FALSE(at::equal(model.parameters()[0].master, before)) << "decay alone moves it";
+}
+
+/// Larger than a tile in words (8,192) and, in the training form, in rows (128 at least): states meet over chunks.
+TEST(KernelOps, HeadsLargerThanATileEqualTheCpus) {
+  const int64_t n = 133, d = 8, v = 200'001;
+  const at::Tensor hidden = at::randn({n, d}), head = at::randn({v, d});
+  const at::Tensor targets = at::randint(v, {n}, at::kInt);
+  const RowScores wanted = linear_cross_entropy(hidden, head, targets);
+  const OnKernels kernels;
+  const RowScores found = linear_cross_entropy(hidden.narrow(0, 0, 5), head, targets.narrow(0, 0, 5));
+  EXPECT_LT(largest_difference(found.nll_N, wanted.nll_N.narrow(0, 0, 5)), kLargeVocabularyNats);
+  EXPECT_LT(largest_difference(found.entropy_N, wanted.entropy_N.narrow(0, 0, 5)), kLargeVocabularyNats);
+}
+
+}  // namespace
+}  // namespace qtune
