@@ -106,5 +106,24 @@ TEST(ModelWeights, AnIndexOfTheWrongFormIsRefused) {
   expect_error<CheckpointError>([&] { ModelWeights{dir.path()}; }, "expected a JSON object");
 }
 
+/// Shards of two models must never lie together under one index.
+TEST(ModelWeights, AWriteThatFailsLeavesAnEarlierShardedModelWhole) {
+  const TempDir dir;
+  const auto tensors = [](const std::string& values, size_t last) {
+    std::vector<TensorToWrite> list;
+    for (const char* name : {"a", "b"}) {
+      list.push_back({.name = name, .dtype = Dtype::kU8, .shape = {64}, .values = std::as_bytes(std::span(values))});
+    }
+    list[1].values = std::as_bytes(std::span(values)).first(last);
+    return list;
+  };
+  const std::string old(64, 'o'), fresh(64, 'f');
+  write_model_weights(dir.path(), tensors(old, 64), 64);
+  EXPECT_THROW(write_model_weights(dir.path(), tensors(fresh, 63), 64), Error);
+  EXPECT_EQ(num_entries(dir.path()), 3u) << "two shards and their index";
+  const ModelWeights weights(dir.path());
+  for (const char* name : {"a", "b"}) EXPECT_EQ(weights.find(name)->bytes[0], std::byte{'o'}) << name;
+}
+
 }  // namespace
 }  // namespace qtune
