@@ -49,6 +49,14 @@ TEST(ConvertKernel, ConvertsAllSizesBothWays) {
   });
 }
 
+TEST(ConvertKernel, WalksMoreElementsThanAGridHasThreads) {
+  const int64_t size = 530'001;  // one by one: 2,048 blocks of 256 take 524,288
+  Buffer<float> from(random_values<float>(size, 1), 1);
+  Buffer<Bf16> to(size, 1);
+  ASSERT_EQ(launch_convert(from.data(), to.data(), size, nullptr), cudaSuccess);
+  EXPECT_EQ(simt::first_poisoned(to.values()), -1);
+}
+
 TYPED_TEST(ElementwiseKernel, AccumulateAddsInFloat32) {
   for_flat_sizes([](int64_t size, int64_t shift) {
     Buffer<TypeParam> addend(random_values<TypeParam>(size, 1), shift);
