@@ -102,6 +102,36 @@ TEST(PlantedBug, WriteAfterReadsWithinAWarp) {
   }
 }
 
+__global__ void reader_of_other_warp_kernel(int* out) {
+  QTUNE_SHARED(int, value, 1);
+  if (index() == 0) value[0] = 1;
+  __syncthreads();
+  if (index() == 0 || index() == 40) out[index()] = value[0];
+  if (index() == 0) value[0] = 2;  // the last reader itself, in some orders
+}
+
+TEST(PlantedBug, WriteAfterAReadByAnotherWarp) {
+  auto out = simt::poisoned<int>(64);
+  for (const std::string& message : faults_of<reader_of_other_warp_kernel>({1, 64}, out.data())) {
+    EXPECT_THAT(message, AllOf(HasSubstr("race on shared memory: "), HasSubstr("of value")));
+  }
+}
+
+__global__ void after_syncwarp_kernel(int* out) {
+  QTUNE_SHARED(int, values, 32);
+  values[index()] = 0;
+  __syncwarp();
+  values[index()] = index();
+  out[index()] = values[31 - index()];
+}
+
+TEST(PlantedBug, WarpWritesAndReadsAfterItsSyncwarp) {
+  auto out = simt::poisoned<int>(32);
+  for (const std::string& message : faults_of<after_syncwarp_kernel>({1, 32}, out.data())) {
+    EXPECT_THAT(message, AllOf(HasSubstr("race on shared memory: "), HasSubstr("of values")));
+  }
+}
+
 __global__ void two_writers_kernel() {
   QTUNE_SHARED(int, flag, 1);
   if (index() % 32 == 0) flag[0] = 1;  // the same value: still not promised by CUDA
@@ -342,6 +372,29 @@ TEST(PlantedBug, MisalignedVectorLoadIsSeenByUndefinedBehaviorSanitizer) {
 TEST(PlantedBug, WithoutACaptureTheTestFails) {
   // What an ordinary kernel test sees.
   EXPECT_NONFATAL_FAILURE((launch<plain_add_kernel>({1, 64})), "race on shared memory");
+}
+
+struct Counted {
+  explicit Counted(int* number) : count(number) { ++*count; }
+  ~Counted() { --*count; }
+  int* count;
+};
+
+__global__ void counted_kernel(int* alive, bool deadlock) {
+  const Counted counted(alive);
+  if (index() == 10) __syncthreads();
+  if (index() == 20 && !deadlock) __trap();
+  __shfl_sync(kFullWarp, 1, 0);
+}
+
+TEST(PlantedBug, ThreadsLeaveTheirStacksCleanAfterAFault) {
+  for (const bool deadlock : {false, true}) {
+    int alive = 0;
+    for (const std::string& message : faults_of<counted_kernel>({1, 32}, &alive, deadlock)) {
+      EXPECT_THAT(message, HasSubstr(deadlock ? "deadlock" : "__trap"));
+    }
+    EXPECT_EQ(alive, 0);
+  }
 }
 
 TEST(PlantedBug, NextLaunchIsUntouched) {
