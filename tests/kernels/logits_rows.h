@@ -78,7 +78,7 @@ inline std::vector<int32_t> spread_targets(int64_t num_rows, int64_t num_words) 
 /// between a warp and a block for a row. 49,152: SmolLM2's.
 inline constexpr int64_t kVocabularies[] = {1, 2, 31, 32, 33, 1000, 2048, 2049, 32003, 49152};
 
-/// Eight short rows a block, and more blocks than a grid has (kMaxGrid in kernels/pack.h).
-inline constexpr int64_t kManyShortRows = 8 * 8192 + 9;
+/// More than 65,535, and no multiple of the rows of a block.
+inline constexpr int64_t kManyTokenRows = 65545;
 
 }  // namespace qtune

@@ -176,13 +176,13 @@ TYPED_TEST(TokenScoreKernel, IgnoredRowsGiveZeroWhateverTheyHold) {
 }
 
 // One type is enough: the walk over rows knows nothing of it, and these are 30 million shuffles.
-TEST(TokenScoreKernelRows, MoreRowsThanAGridHasBlocksFor) {
-  Logits<float> logits(kManyShortRows, 1);
+TEST(TokenScoreKernelRows, MoreThan65535Rows) {
+  Logits<float> logits(kManyTokenRows, 1);
   fill(logits);
-  std::vector<int32_t> targets(static_cast<size_t>(kManyShortRows), 0);
+  std::vector<int32_t> targets(static_cast<size_t>(kManyTokenRows), 0);
   targets.front() = targets.back() = kIgnoredTarget;
   const Scores scores = scores_of(logits, targets);
-  for (int64_t r = 0; r < kManyShortRows; ++r) {
+  for (int64_t r = 0; r < kManyTokenRows; ++r) {
     const auto i = static_cast<size_t>(r);
     ASSERT_EQ(scores.logsumexp[i], targets[i] == kIgnoredTarget ? 0.0f : logits.at(r, 0)) << r;
     ASSERT_EQ(scores.nll[i], 0.0f) << r;
