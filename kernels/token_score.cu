@@ -92,14 +92,15 @@ __global__ void __launch_bounds__(kThreads)
   const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarpSize, lane = thread % kWarpSize;
   const int64_t row = blockIdx.x;
   const T* row_logits = logits + row * tile.row_stride;
-  RowState chunk;
-  // The same for all threads of the block, so all or none skip.
-  if (tile.targets[row] != kIgnoredTarget) chunk = fold_part(row_logits, tile.num_words, {thread, kThreads});
-  chunk = combine_lanes(chunk);
-  if (lane == 0) warp_states[warp] = chunk;
+  if (tile.targets[row] == kIgnoredTarget) {  // the same for all threads of the block, so none is left at the barrier
+    if (thread == 0) merge(row_logits, tile, row, kind, RowState{}, state);
+    return;
+  }
+  const RowState warp_state = combine_lanes(fold_part(row_logits, tile.num_words, {thread, kThreads}));
+  if (lane == 0) warp_states[warp] = warp_state;
   __syncthreads();
   if (warp != 0) return;
-  chunk = combine_lanes(lane < kWarps ? warp_states[lane] : RowState{});
+  const RowState chunk = combine_lanes(lane < kWarps ? warp_states[lane] : RowState{});
   if (lane == 0) merge(row_logits, tile, row, kind, chunk, state);
 }
 
@@ -110,9 +111,11 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t row = int64_t{blockIdx.x} * kWarps + warp;
   if (row >= tile.num_rows) return;
   const T* row_logits = logits + row * tile.row_stride;
-  RowState chunk;
-  if (tile.targets[row] != kIgnoredTarget) chunk = fold_part(row_logits, tile.num_words, {lane, kWarpSize});
-  chunk = combine_lanes(chunk);
+  if (tile.targets[row] == kIgnoredTarget) {  // the same for all lanes
+    if (lane == 0) merge(row_logits, tile, row, kind, RowState{}, state);
+    return;
+  }
+  const RowState chunk = combine_lanes(fold_part(row_logits, tile.num_words, {lane, kWarpSize}));
   if (lane == 0) merge(row_logits, tile, row, kind, chunk, state);
 }
 

@@ -29,6 +29,14 @@ struct Logits {
   }
   T& at(int64_t row, int64_t word) { return buffer[static_cast<size_t>(offset + row * stride + word)]; }
   double value(int64_t row, int64_t word) { return widen(at(row, word)); }
+  /// Words begin to end - 1 of each row, with the same gap and elements before the first.
+  Logits words(int64_t begin, int64_t end) {
+    Logits part(num_rows, end - begin, stride - num_words, offset);
+    for (int64_t r = 0; r < num_rows; ++r) {
+      for (int64_t j = begin; j < end; ++j) part.at(r, j - begin) = at(r, j);
+    }
+    return part;
+  }
   T* data(int64_t first_word = 0) { return buffer.data() + offset + first_word; }
 };
 
