@@ -9,14 +9,14 @@
 namespace qtune {
 namespace {
 
-/// One tensor of a model, with a shift of its own.
+/// One tensor of a model; `shift` as shift_of has it.
 struct TestTensor {
   TestTensor(int64_t size, int64_t shift, bool with_compute, double decay, uint64_t seed)
-      : value(random_values<float>(size, seed), shift),
-        gradient(random_values<float>(size, seed + 1, 3), shift),
-        exp_avg(random_values<float>(size, seed + 2, 0.1), shift),
-        exp_avg_sq(random_values<float>(size, seed + 3, 0.1), shift),
-        compute(with_compute ? size : 0, shift),
+      : value(random_values<float>(size, seed), shift_of(shift, 0)),
+        gradient(random_values<float>(size, seed + 1, 3), shift_of(shift, 1)),
+        exp_avg(random_values<float>(size, seed + 2, 0.1), shift_of(shift, 2)),
+        exp_avg_sq(random_values<float>(size, seed + 3, 0.1), shift_of(shift, 3)),
+        compute(with_compute ? size : 0, shift_of(shift, 4)),
         has_compute(with_compute),
         weight_decay(decay) {
     for (int64_t i = 0; i < size; ++i) exp_avg_sq.data()[i] = std::abs(exp_avg_sq.data()[i]);
@@ -38,17 +38,21 @@ struct TestTensor {
   double weight_decay;
 };
 
-/// A model: no element, one, odd numbers, more than one chunk; each aligned and not.
+/// A model: no element, one, odd numbers, more than one chunk; each aligned and not, in any one buffer too.
 struct TestModel {
   TestModel() {
     uint64_t seed = 100;
     for (const int64_t size : {int64_t{0}, int64_t{1}, int64_t{3}, int64_t{1027}, 2 * kAdamWChunkSize + 5}) {
-      for (const int64_t shift : {0, 1}) {
-        tensors.push_back(std::make_unique<TestTensor>(size, shift, shift == 0, size > 1 ? 0.1 : 0.0, seed += 10));
-      }
+      for (const int64_t shift : {0, 1}) add(size, shift, shift == 0, seed += 10);
     }
+    for (const int64_t shift : {2, 3, 4, 5, 6}) add(1028, shift, true, seed += 10);
+    add(2 * kAdamWChunkSize + 5, 0, true, seed += 10);
     for (auto& t : tensors) views.push_back(t->view());
     chunks = adamw_chunks(views);
+  }
+
+  void add(int64_t size, int64_t shift, bool with_compute, uint64_t seed) {
+    tensors.push_back(std::make_unique<TestTensor>(size, shift, with_compute, size > 1 ? 0.1 : 0.0, seed));
   }
 
   AdamWModel model() const { return {views.data(), chunks.data(), static_cast<int64_t>(chunks.size())}; }

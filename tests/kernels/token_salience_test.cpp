@@ -141,8 +141,9 @@ void expect_host_choice(const TestSamples& s, const std::vector<double>& salienc
 
 TEST(ChooseTokensKernel, IsTheHostsChoiceWithFewAndManyTies) {
   for (const uint64_t num_values : {1, 3, 100'000}) {
-    const TestSamples s({0, 1, 2, 7, 63, 255, 256, 257, 1000}, 4 + num_values, num_values);
+    const TestSamples s({0, 1, 2, 7, 63, 100, 255, 256, 257, 1000}, 4 + num_values, num_values);
     const std::vector<double> salience = salience_by_kernel(s, true, 0.5, NeighbourSum::kSum);
+    // 0.07 * 100 is 7.000000000000001.
     for (const double keep : {0.001, 0.07, 0.5, 0.9, 1.0}) {
       expect_host_choice(s, salience, {keep, false, false});
       expect_host_choice(s, salience, {keep, true, true});
