@@ -9,9 +9,11 @@
 #include "json_file.h"
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
+#include "qtune/base/json_text.h"
 #include "qtune/formats/lora_adapter.h"
 #include "qtune/formats/output_folder.h"
 #include "qtune/formats/safetensors.h"
+#include "quote_name.h"
 
 namespace qtune {
 namespace {
@@ -69,7 +71,7 @@ Json read_config(const fs::path& path) {
     throw CheckpointError(
         fmt::format("{}: expected the model's config, found no such file ---> give a model folder", path.string()));
   }
-  Json config = Json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+  Json config = Json::parse(read_json_text(path, kMaxSettingsBytes), nullptr, /*allow_exceptions=*/false);
   if (!config.is_object()) {
     throw CheckpointError(
         fmt::format("{}: expected a JSON object ---> copy or download the file again", path.string()));
@@ -92,7 +94,7 @@ void check_has_modules(const ModelWeights& weights, const LoraAdapter& adapter) 
     throw CheckpointError(
         fmt::format("{}: expected the adapter of a weight of {}, found one of {} ---> the adapter "
                     "belongs to another model",
-                    adapter.weights_path().string(), weights.folder().string(), name));
+                    adapter.weights_path().string(), weights.folder().string(), quote_name(name)));
   }
 }
 

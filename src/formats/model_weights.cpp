@@ -72,7 +72,7 @@ void ModelWeights::open_shards(const std::filesystem::path& index_path) {
         throw CheckpointError(
             fmt::format("{}: expected the shard {} that {} names, found no such file ---> copy or "
                         "download it",
-                        folder_.string(), shard, index_path.filename().string()));
+                        folder_.string(), quote_name(shard), index_path.filename().string()));
       }
       files_.push_back(std::make_unique<SafetensorsFile>(folder_ / shard));
       file = files_.back().get();
@@ -82,7 +82,7 @@ void ModelWeights::open_shards(const std::filesystem::path& index_path) {
       throw CheckpointError(
           fmt::format("{}: tensor {}: expected it in {}, found none of that name ---> shards and "
                       "index belong to different models; copy or download them again",
-                      index_path.string(), quote_name(tensor), shard));
+                      index_path.string(), quote_name(tensor), quote_name(shard)));
     }
     tensors_.emplace(tensor, view);
   }

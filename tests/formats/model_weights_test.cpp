@@ -75,7 +75,9 @@ TEST(ModelWeights, AMissingShardIsNamed) {
   write_model_weights(dir.path(), three_tensors(), 8);
   std::filesystem::remove(dir / "model-00002-of-00002.safetensors");
   expect_error<CheckpointError>([&] { ModelWeights{dir.path()}; },
-                                "expected the shard model-00002-of-00002.safetensors");
+                                R"(expected the shard "model-00002-of-00002.safetensors")");
+  write_bytes(dir / std::string(kIndex), R"({"weight_map":{"a":"b\nc"}})");
+  expect_error<CheckpointError>([&] { ModelWeights{dir.path()}; }, R"(expected the shard "b\nc")");
 }
 
 TEST(ModelWeights, ATensorNotInItsShardIsNamed) {
