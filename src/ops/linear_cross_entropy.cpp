@@ -96,7 +96,7 @@ RowScores run(const at::Tensor& hidden_ND, const at::Tensor& head_VD, const at::
           const RowState state = score_row(row, v);
           const int32_t target = targets[first + i];
           const float lse = logsumexp(state);
-          nll[first + i] = lse - to_float(row[target]);
+          nll[first + i] = qtune::nll(state, to_float(row[target]));
           entropies[first + i] = entropy(state);
           logsumexps[first + i] = lse;
           if (with_gradients) turn_into_gradient(row, v, lse, target);

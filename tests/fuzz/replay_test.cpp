@@ -47,7 +47,7 @@ std::vector<std::string_view> names() {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CorpusTest, testing::ValuesIn(names()),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& parameter) { return std::string(parameter.param); });
 
 std::string fault_of(void (*read)(const fs::path&)) {
   const Target target{"t", "file", Form::kBytes, [](const fs::path&) {}, read};
