@@ -9,6 +9,7 @@
 #include "gguf_entries.h"
 #include "qtune/base/file.h"
 #include "qtune/formats/safetensors.h"
+#include "support/model_folder.h"
 #include "support/temp_dir.h"
 
 namespace qtune {
@@ -149,12 +150,19 @@ TEST_F(GgufOut, ShardsGiveTheSameFile) {
 TEST_F(GgufOut, AStoredHeadOfATiedModelIsLeftOut) {
   Json config = read_json("config.json");
   config["tie_word_embeddings"] = true;
-  fs::copy_file(kData / "models/llama_untied/model.safetensors", in_ / "model.safetensors",
-                fs::copy_options::overwrite_existing);
   config["num_key_value_heads"] = 4;
   write_json("config.json", config);
+  WeightsToChange weights("llama_untied");
+  const auto table = weights.at("model.embed_tokens.weight").bytes;
+  weights.at("lm_head.weight").bytes = table;
+  weights.write(in_);
   const GgufFile file = convert();
   for (const GgufTensor& tensor : file.tensors()) EXPECT_NE(tensor.name, "output.weight");
+  // One that is no copy would be lost.
+  weights.at("lm_head.weight").bytes[0] ^= std::byte{1};
+  weights.write(in_);
+  fs::remove(out_);
+  expect_error<CheckpointError>([&] { convert(); }, "lm_head.weight is another tensor");
 }
 
 TEST_F(GgufOut, ALinearScaleIsWritten) {
