@@ -48,6 +48,10 @@ void check_target(const fs::path& out) {
     throw ConfigError(
         fmt::format("{}: expected a file to write, found a folder ---> give a name that ends in .gguf", out.string()));
   }
+  if (fs::is_regular_file(out, ignored)) {  // perhaps the model's own weights; a pipe or a device is written into
+    throw ConfigError(fmt::format(
+        "{}: expected a new file, found one of that name ---> give another name or remove it first", out.string()));
+  }
   if (out.extension() != ".gguf" && !fs::exists(out, ignored)) {  // a pipe or a device may have any name
     throw ConfigError(
         fmt::format("{}: expected a name that ends in .gguf ---> --to gguf writes one file", out.string()));

@@ -19,6 +19,8 @@ TEST(ConvertCommand, WritesAGgufFile) {
   EXPECT_EQ(result.out, "");
   EXPECT_EQ(result.err, out + ": 26 tensors, 27,936 values, Q8_0, tied embeddings, vocabulary of 288\n");
   EXPECT_EQ(GgufFile(out).integer("general.file_type"), 7);
+  const ProcessResult again = run_process({"convert", kModel.string(), out, "--to", "gguf"});
+  expect_one_error(again, 2, out + ": expected a new file, found one of that name");
 }
 
 TEST(ConvertCommand, WrongCombinationsAreWrongUse) {

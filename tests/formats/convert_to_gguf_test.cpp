@@ -36,6 +36,7 @@ class GgufOut : public testing::Test {
   void write_json(const char* name, const Json& json) const { write_file_atomic(in_ / name, json.dump()); }
 
   GgufFile convert(const GgufOutOptions& options = {}) const {
+    fs::remove(out_);  // of an earlier call
     convert_hf_to_gguf(in_, out_, options);
     return GgufFile(out_);
   }
@@ -91,7 +92,7 @@ TEST_F(GgufOut, ComesBackAsTheSameTensors) {
       fs::copy_file(kData / "models" / model / name, in_ / name, fs::copy_options::overwrite_existing);
     }
     const TempDir back;
-    convert_hf_to_gguf(in_, out_);
+    convert();
     convert_gguf_to_hf(out_, back / "f32", {.dtype = Dtype::kF32});
     EXPECT_EQ(read_file(back / "f32/model.safetensors").size(), read_file(in_ / "model.safetensors").size());
     const SafetensorsFile before(in_ / "model.safetensors"), after(back / "f32/model.safetensors");
@@ -108,8 +109,8 @@ TEST_F(GgufOut, WithoutATypeTheFoldersOwnIsKept) {
   for (const auto& [dtype, file_type] : {std::pair{Dtype::kBF16, 32}, {Dtype::kF16, 1}}) {
     const TempDir dir;
     convert_hf_to_hf(in_, dir / "model", {.dtype = dtype});
-    convert_hf_to_gguf(dir / "model", out_);
-    const GgufFile file(out_);
+    convert_hf_to_gguf(dir / "model", dir / "out.gguf");
+    const GgufFile file(dir / "out.gguf");
     EXPECT_EQ(file.integer("general.file_type"), file_type);
     for (const GgufTensor& tensor : file.tensors()) EXPECT_EQ(tensor.type == GgmlType::kF32, tensor.shape.size() == 1);
   }
@@ -337,14 +338,33 @@ TEST_F(GgufOut, TheTargetIsAFileInAFolderThatExists) {
   expect_refused<ConfigError>("none: expected a folder to write into, found none");
 }
 
+// The model's own weights were replaced by a GGUF file: any name that was there already passed the check.
+TEST_F(GgufOut, AFileThatIsThereIsLeftAlone) {
+  const std::string weights = read_file(in_ / "model.safetensors");
+  for (const fs::path& link : {dir_ / "link.gguf", dir_ / "link"}) fs::create_symlink(in_ / "model.safetensors", link);
+  write_bytes(dir_ / "old.gguf", "old");
+  for (const fs::path& taken : {in_ / "model.safetensors", dir_ / "link.gguf", dir_ / "link", dir_ / "old.gguf"}) {
+    expect_error<ConfigError>([&] { convert_hf_to_gguf(in_, taken); },
+                              taken.filename().string() +
+                                  ": expected a new file, found one of that name ---> give another name or remove it");
+  }
+  EXPECT_EQ(read_file(in_ / "model.safetensors"), weights);
+  EXPECT_EQ(read_file(dir_ / "old.gguf"), "old");
+  EXPECT_EQ(num_entries(in_), 4u);
+}
+
+TEST_F(GgufOut, ADeviceIsWrittenInto) {
+  convert_hf_to_gguf(in_, "/dev/null");
+  EXPECT_TRUE(fs::is_character_file("/dev/null"));
+}
+
 TEST_F(GgufOut, TheSourceIsAFolder) {
   expect_error<ConfigError>([&] { convert_hf_to_gguf(kData / "gguf/tiny.gguf", out_); },
                             "expected a model folder, found a file ---> convert it to a folder first");
   expect_error<CheckpointError>([&] { convert_hf_to_gguf(dir_ / "none", out_); }, "found nothing");
 }
 
-TEST_F(GgufOut, AFullDiskLeavesTheOldFile) {
-  write_bytes(out_, "old");
+TEST_F(GgufOut, AFullDiskLeavesNothing) {
   rlimit before{};
   ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
   const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
@@ -353,8 +373,7 @@ TEST_F(GgufOut, AFullDiskLeavesTheOldFile) {
   expect_error<Error>([&] { convert_hf_to_gguf(in_, out_); }, "out.gguf: cannot write");
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, old_handler);
-  EXPECT_EQ(read_file(out_), "old");
-  EXPECT_EQ(num_entries(dir_.path()), 2u);
+  EXPECT_EQ(num_entries(dir_.path()), 1u);
 }
 
 /// general.* keys of a folder's name: name, basename, finetune, version, size_label.
@@ -373,6 +392,7 @@ TEST_F(GgufOut, TheNameIsTakenApartAsTheReferenceDoes) {
                             {"phi-mini-120K", "Phi Mini 120K", "phi-mini", "", "", "120K"}};
   for (const NameCase& c : cases) {
     fs::create_directory_symlink(in_, dir_ / c.folder);
+    fs::remove(out_);
     convert_hf_to_gguf(dir_ / c.folder, out_);
     const GgufFile file(out_);
     const auto text = [&](const char* key) { return file.text(std::string("general.") + key).value_or(""); };
