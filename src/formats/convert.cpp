@@ -85,17 +85,6 @@ void set_config_dtype(Json& config, Dtype dtype) {
 
 constexpr std::string_view kWeight = ".weight";
 
-/// An adapter with a module that the model lacks belongs to another model.
-void check_has_modules(const ModelWeights& weights, const LoraAdapter& adapter) {
-  for (const auto& [name, module] : adapter.modules()) {
-    if (weights.find(name + std::string(kWeight)) != nullptr) continue;
-    throw CheckpointError(
-        fmt::format("{}: expected the adapter of a weight of {}, found one of {} ---> the adapter "
-                    "belongs to another model",
-                    adapter.weights_path().string(), weights.folder().string(), name));
-  }
-}
-
 bool is_gguf(const fs::path& path) {
   std::array<char, 4> magic{};
   std::ifstream(path, std::ios::binary).read(magic.data(), magic.size());
@@ -121,8 +110,7 @@ ConvertSummary convert_hf_to_hf(const fs::path& in, const fs::path& out, const C
                          .num_vocabulary = embedding == nullptr || embedding->shape.empty() ? 0 : embedding->shape[0]};
   std::vector<TensorToWrite> tensors;
   std::optional<LoraAdapter> adapter;
-  if (!options.adapter.empty()) adapter.emplace(options.adapter);
-  if (adapter) check_has_modules(weights, *adapter);
+  if (!options.adapter.empty()) check_belongs(adapter.emplace(options.adapter), weights);
   for (const auto& [name, tensor] : weights.tensors()) {
     summary.num_values += num_values(tensor->shape).value();
     const std::string module = name.substr(0, name.ends_with(kWeight) ? name.size() - kWeight.size() : 0);

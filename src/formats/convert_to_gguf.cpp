@@ -72,16 +72,6 @@ void check_source(const fs::path& in) {
       fmt::format("{}: expected a model folder, found a file ---> convert it to a folder first", in.string()));
 }
 
-void check_adapter(const ModelWeights& weights, const LoraAdapter& adapter) {
-  for (const auto& [name, module] : adapter.modules()) {
-    if (weights.find(name + ".weight") != nullptr) continue;
-    throw CheckpointError(
-        fmt::format("{}: expected the adapter of a weight of {}, found one of {} ---> the adapter "
-                    "belongs to another model",
-                    adapter.weights_path().string(), weights.folder().string(), name));
-  }
-}
-
 /// llama.cpp attends to everything where these models have a window, and has no Llama 3 scaling for Qwen.
 void check_attention(const ModelConfig& config, const fs::path& folder) {
   if (config.rope_scaling.type == RopeScalingType::kLlama3 && gguf_architecture(config) != "llama") {
@@ -108,7 +98,7 @@ ConvertSummary convert_hf_to_gguf(const fs::path& in, const fs::path& out, const
   const ModelWeights weights(in);
   const GgmlType type = options.type.value_or(type_of_folder(weights));
   std::optional<LoraAdapter> adapter;
-  if (!options.adapter.empty()) check_adapter(weights, adapter.emplace(options.adapter));
+  if (!options.adapter.empty()) check_belongs(adapter.emplace(options.adapter), weights);
   const std::vector<GgufTensorToWrite> tensors = gguf_tensors(weights, config, type, adapter ? &*adapter : nullptr);
 
   ConvertSummary summary{.num_tensors = static_cast<int64_t>(tensors.size()),

@@ -277,7 +277,7 @@ void add_model_keys(GgufMetadata& metadata, const ModelConfig& config) {
   metadata.add_float32(key("rope.freq_base"), config.rope_theta);
   metadata.add_float32(key("attention.layer_norm_rms_epsilon"), config.rms_norm_eps);
   // Without the two, llama.cpp takes hidden size / heads.
-  if (config.model_type != "qwen2" || config.head_dim * config.num_heads != config.hidden_size) {
+  if (config.own_head_dim || config.head_dim * config.num_heads != config.hidden_size) {
     metadata.add_uint32(key("attention.key_length"), config.head_dim);
     metadata.add_uint32(key("attention.value_length"), config.head_dim);
   }

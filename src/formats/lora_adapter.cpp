@@ -121,6 +121,16 @@ void LoraAdapter::check_module(const std::string& name, const Module& module) co
   }
 }
 
+void check_belongs(const LoraAdapter& adapter, const ModelWeights& weights) {
+  for (const auto& [name, module] : adapter.modules()) {
+    if (weights.find(name + ".weight") != nullptr) continue;
+    throw CheckpointError(
+        fmt::format("{}: expected the adapter of a weight of {}, found one of {} ---> the adapter "
+                    "belongs to another model",
+                    adapter.weights_path().string(), weights.folder().string(), quote_name(name)));
+  }
+}
+
 TensorToWrite merged_weight(const TensorView& tensor, const LoraAdapter& adapter, const std::string& module,
                             Dtype dtype) {
   const LoraAdapter::Module& part = adapter.modules().at(module);

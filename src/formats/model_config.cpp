@@ -145,7 +145,8 @@ void read_rope(const json& config, const Fields& fields, const std::string& path
 struct Family {
   std::string_view model_type;
   bool qkv_bias = false, qk_norm = false;
-  bool has_window = false;  // sliding_window holds for every layer, and is 4096 where the key is missing
+  bool own_head_dim = true;  // head_dim is a setting of its own, not always hidden_size / num_attention_heads
+  bool has_window = false;   // sliding_window holds for every layer, and is 4096 where the key is missing
   int64_t max_positions = 2048;
 };
 
@@ -154,7 +155,7 @@ constexpr int64_t kDefaultWindow = 4096;
 constexpr Family kFamilies[] = {
     {.model_type = "llama"},
     {.model_type = "mistral", .has_window = true, .max_positions = 131072},
-    {.model_type = "qwen2", .qkv_bias = true, .max_positions = 32768},
+    {.model_type = "qwen2", .qkv_bias = true, .own_head_dim = false, .max_positions = 32768},
     {.model_type = "qwen3", .qk_norm = true, .max_positions = 32768},
 };
 
@@ -224,6 +225,7 @@ ModelConfig read_model_config(const std::filesystem::path& folder) {
   const Family& family = find_family(c.model_type, path);
   c.qkv_bias = family.qkv_bias;
   c.qk_norm = family.qk_norm;
+  c.own_head_dim = family.own_head_dim;
   c.vocab_size = fields.integer("vocab_size");
   c.hidden_size = fields.integer("hidden_size");
   c.intermediate_size = fields.integer("intermediate_size");

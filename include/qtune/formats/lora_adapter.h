@@ -71,6 +71,9 @@ class LoraAdapter {
   std::map<std::string, Module, std::less<>> modules_;
 };
 
+/// Throws: CheckpointError naming a module of the adapter that the model lacks.
+void check_belongs(const LoraAdapter& adapter, const ModelWeights& weights);
+
 /// The weight `tensor` (O, I) with the module's part added, made piece by piece while it is written: float32
 /// arithmetic, rounded once to `dtype`. Both must outlive the result. Throws: CheckpointError naming adapter and tensor
 /// when the shapes do not fit.
