@@ -9,6 +9,7 @@
 #include "gguf_builder.h"
 #include "qtune/base/file.h"
 #include "qtune/formats/safetensors.h"
+#include "support/log_text.h"
 #include "support/temp_dir.h"
 
 namespace qtune {
@@ -230,6 +231,17 @@ TEST(ConvertFolder, AnotherDtypeIsWrittenIntoWeightsAndConfig) {
   EXPECT_EQ(file.at(exact.name).shape, exact.shape);
   EXPECT_EQ(read_json(dir / "out/config.json")["dtype"], "bfloat16");
   EXPECT_FALSE(read_json(dir / "out/config.json").contains("torch_dtype"));
+}
+
+TEST(ConvertFolder, AnAdapterOfAnotherBaseModelIsWarnedOf) {
+  const TempDir dir;
+  std::filesystem::copy(kModels / "llama_tied/adapter_trained", dir / "adapter");
+  Json config = read_json(dir / "adapter/adapter_config.json");
+  config["base_model_name_or_path"] = "org/another";
+  write_bytes(dir / "adapter/adapter_config.json", config.dump());
+  const LogText log;
+  convert_to_hf(kModels / "llama_tied", dir / "out", {.adapter = dir / "adapter"});
+  EXPECT_EQ(log.lines_with("the adapter was made for \"org/another\"").size(), 1u) << log.text();
 }
 
 TEST(Convert, AnInputOfAnotherKindIsRefused) {
