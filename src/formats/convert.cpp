@@ -6,6 +6,7 @@
 #include <array>
 #include <fstream>
 
+#include "float16_range.h"
 #include "json_file.h"
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
@@ -28,7 +29,7 @@ std::string with_commas(int64_t value) {
   return text;
 }
 
-TensorToWrite with_dtype(const TensorView& tensor, std::optional<Dtype> dtype) {
+TensorToWrite with_dtype(const TensorView& tensor, std::optional<Dtype> dtype, Float16Range& range) {
   TensorToWrite out{.name = tensor.name, .dtype = tensor.dtype, .shape = tensor.shape, .values = {}};
   if (!dtype || *dtype == tensor.dtype || !is_floating(tensor.dtype)) {
     out.values = [&tensor](const ByteSink& sink) {
@@ -38,17 +39,39 @@ TensorToWrite with_dtype(const TensorView& tensor, std::optional<Dtype> dtype) {
     return out;
   }
   out.dtype = *dtype;
-  out.values = [&tensor, dtype](const ByteSink& sink) {
+  out.values = [&tensor, &range, dtype](const ByteSink& sink) {
     const size_t from = dtype_size(tensor.dtype), to = dtype_size(*dtype), total = tensor.bytes.size() / from;
     std::vector<float> values(std::min(total, kChunkValues));
     std::vector<std::byte> bytes(values.size() * to);
     for (size_t start = 0; start < total; start += values.size()) {
       const size_t count = std::min(values.size(), total - start);
       to_floats(tensor.bytes.subspan(start * from, count * from), tensor.dtype, std::span(values).first(count));
+      if (*dtype == Dtype::kF16) range.see(tensor.name, std::span(values).first(count));
       from_floats(std::span(values).first(count), *dtype, std::span(bytes).first(count * to));
       sink(std::span(bytes).first(count * to));
     }
     release_pages(tensor.bytes);
+  };
+  return out;
+}
+
+/// The weight with the adapter's part, rounded once.
+TensorToWrite merged(const TensorView& tensor, const LoraAdapter& adapter, const std::string& module, Dtype dtype,
+                     Float16Range& range) {
+  TensorToWrite out = merged_weight(tensor, adapter, module, Dtype::kF32);
+  out.dtype = dtype;
+  out.values = [rows = std::get<std::function<void(const ByteSink&)>>(std::move(out.values)), name = tensor.name, dtype,
+                &range](const ByteSink& sink) {
+    std::vector<float> values;
+    std::vector<std::byte> bytes;
+    rows([&](std::span<const std::byte> row) {
+      values.resize(row.size() / sizeof(float));
+      bytes.resize(values.size() * dtype_size(dtype));
+      to_floats(row, Dtype::kF32, values);
+      if (dtype == Dtype::kF16) range.see(name, values);
+      from_floats(values, dtype, bytes);
+      sink(bytes);
+    });
   };
   return out;
 }
@@ -109,16 +132,17 @@ ConvertSummary convert_hf_to_hf(const fs::path& in, const fs::path& out, const C
                          .tied = weights.find("lm_head.weight") == nullptr,
                          .num_vocabulary = embedding == nullptr || embedding->shape.empty() ? 0 : embedding->shape[0]};
   std::vector<TensorToWrite> tensors;
+  Float16Range range;
   std::optional<LoraAdapter> adapter;
   if (!options.adapter.empty()) check_belongs(adapter.emplace(options.adapter), weights);
   for (const auto& [name, tensor] : weights.tensors()) {
     summary.num_values += num_values(tensor->shape).value();
     const std::string module = name.substr(0, name.ends_with(kWeight) ? name.size() - kWeight.size() : 0);
     if (adapter && adapter->modules().contains(module)) {
-      tensors.push_back(merged_weight(*tensor, *adapter, module, options.dtype.value_or(tensor->dtype)));
+      tensors.push_back(merged(*tensor, *adapter, module, options.dtype.value_or(tensor->dtype), range));
       ++summary.num_merged;
     } else {
-      tensors.push_back(with_dtype(*tensor, options.dtype));
+      tensors.push_back(with_dtype(*tensor, options.dtype, range));
     }
   }
 
@@ -129,6 +153,7 @@ ConvertSummary convert_hf_to_hf(const fs::path& in, const fs::path& out, const C
   }
   write_model_weights(folder.path(), std::move(tensors), options.shard_bytes);
   folder.commit();
+  range.warn(out);
   return summary;
 }
 

@@ -63,7 +63,8 @@ ConvertSummary convert_gguf_to_hf(const std::filesystem::path& in, const std::fi
                     "is damaged; copy or download it again",
                     in.string(), facts.vocabulary, tokenizer.tokens.size()));
   }
-  std::vector<TensorToWrite> tensors = gguf_model_tensors(file, facts, dtype);
+  Float16Range range;
+  std::vector<TensorToWrite> tensors = gguf_model_tensors(file, facts, dtype, range);
   ConvertSummary summary{.num_tensors = static_cast<int64_t>(tensors.size()),
                          .dtype = std::string(dtype_torch_name(dtype)),
                          .tied = facts.tied,
@@ -77,6 +78,7 @@ ConvertSummary convert_gguf_to_hf(const std::filesystem::path& in, const std::fi
   write_json_file(folder.path() / "tokenizer.json", tokenizer.tokenizer_json, in);
   write_model_weights(folder.path(), std::move(tensors), options.shard_bytes);
   folder.commit();
+  range.warn(out);
   return summary;
 }
 

@@ -99,7 +99,9 @@ ConvertSummary convert_hf_to_gguf(const fs::path& in, const fs::path& out, const
   const GgmlType type = options.type.value_or(type_of_folder(weights));
   std::optional<LoraAdapter> adapter;
   if (!options.adapter.empty()) check_belongs(adapter.emplace(options.adapter), weights);
-  const std::vector<GgufTensorToWrite> tensors = gguf_tensors(weights, config, type, adapter ? &*adapter : nullptr);
+  Float16Range range;
+  const std::vector<GgufTensorToWrite> tensors =
+      gguf_tensors(weights, config, type, adapter ? &*adapter : nullptr, range);
 
   ConvertSummary summary{.num_tensors = static_cast<int64_t>(tensors.size()),
                          .dtype = std::string(ggml_type_name(type)),
@@ -116,6 +118,7 @@ ConvertSummary convert_hf_to_gguf(const fs::path& in, const fs::path& out, const
   metadata.add_uint32("general.quantization_version", kQuantizationVersion);
   add_tokenizer_keys(metadata, in, config);
   write_gguf(out, metadata, tensors);
+  range.warn(out);
   return summary;
 }
 

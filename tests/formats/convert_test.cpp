@@ -3,13 +3,16 @@
 #include <sys/resource.h>
 
 #include <csignal>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "file_parts.h"
 #include "gguf_builder.h"
 #include "qtune/base/file.h"
+#include "qtune/formats/convert_to_gguf.h"
 #include "qtune/formats/safetensors.h"
 #include "support/log_text.h"
+#include "support/model_folder.h"
 #include "support/temp_dir.h"
 
 namespace qtune {
@@ -242,6 +245,55 @@ TEST(ConvertFolder, AnAdapterOfAnotherBaseModelIsWarnedOf) {
   const LogText log;
   convert_to_hf(kModels / "llama_tied", dir / "out", {.adapter = dir / "adapter"});
   EXPECT_EQ(log.lines_with("the adapter was made for \"org/another\"").size(), 1u) << log.text();
+}
+
+/// A fixture's model with two weights that float16 can't hold, and two that it just can.
+void make_large_model(const std::filesystem::path& folder) {
+  std::filesystem::create_directory(folder);
+  write_config(folder, fixture_config("llama_tied"));
+  WeightsToChange weights("llama_tied");
+  const auto set = [&](const std::string& name, std::vector<float> values) {
+    std::memcpy(weights.at(name).bytes.data(), values.data(), values.size() * sizeof(float));
+  };
+  set("model.layers.0.mlp.up_proj.weight", {65520, 65519, -65504});
+  set("model.layers.1.self_attn.q_proj.weight", {-1e6f, std::numeric_limits<float>::infinity()});
+  weights.write(folder);
+}
+
+// They became infinite without a word.
+TEST(ConvertFolder, WeightsThatFloat16CannotHoldAreToldOnce) {
+  const TempDir dir;
+  make_large_model(dir / "model");
+  const std::string warning =
+      "out: 2 weights became infinite, since float16 ends at 65504; the largest, -1e+06, is in "
+      "\"model.layers.1.self_attn.q_proj.weight\" ---> use --dtype bf16";
+  for (const std::filesystem::path& adapter : {std::filesystem::path(), kModels / "llama_tied/adapter_init"}) {
+    const LogText log;
+    convert_to_hf(dir / "model", dir / "out", {.dtype = Dtype::kF16, .adapter = adapter});
+    EXPECT_THAT(log.text(), testing::HasSubstr(warning));
+    EXPECT_EQ(log.lines_with("warning").size(), 1u) << log.text();
+    std::filesystem::remove_all(dir / "out");
+  }
+  const LogText log;
+  for (const Dtype dtype : {Dtype::kBF16, Dtype::kF32}) {
+    convert_to_hf(dir / "model", dir / "out", {.dtype = dtype});
+    std::filesystem::remove_all(dir / "out");
+  }
+  EXPECT_EQ(log.text(), "");
+}
+
+TEST(ConvertGguf, WeightsThatFloat16CannotHoldAreTold) {
+  const TempDir dir;
+  make_large_model(dir / "model");
+  std::filesystem::copy_file(kData / "tokenizer.json", dir / "model/tokenizer.json");
+  write_bytes(dir / "model/tokenizer_config.json", R"({"eos_token": "<|im_end|>", "bos_token": "<|im_start|>"})");
+  const LogText log;
+  convert_hf_to_gguf(dir / "model", dir / "f32.gguf");
+  EXPECT_EQ(log.text(), "");
+  convert_hf_to_gguf(dir / "model", dir / "f16.gguf", {.type = GgmlType::kF16});
+  EXPECT_EQ(log.lines_with("f16.gguf: 2 weights became infinite").size(), 1u) << log.text();
+  convert_gguf_to_hf(dir / "f32.gguf", dir / "out", {.dtype = Dtype::kF16});
+  EXPECT_EQ(log.lines_with("out: 2 weights became infinite").size(), 1u) << log.text();
 }
 
 TEST(Convert, AnInputOfAnotherKindIsRefused) {
