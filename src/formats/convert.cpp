@@ -13,6 +13,7 @@
 #include "qtune/formats/lora_adapter.h"
 #include "qtune/formats/output_folder.h"
 #include "qtune/formats/safetensors.h"
+#include "qtune/formats/tokenizer_files.h"
 
 namespace qtune {
 namespace {
@@ -76,7 +77,7 @@ TensorToWrite merged(const TensorView& tensor, const LoraAdapter& adapter, const
   return out;
 }
 
-/// Tokenizer, configuration and text files; weights, in whatever format, stay behind.
+/// Configuration and text files beside the tokenizer's; weights, in whatever format, stay behind.
 bool comes_along(const fs::directory_entry& entry) {
   constexpr std::array<std::string_view, 5> kExtensions = {".json", ".model", ".txt", ".jinja", ".md"};
   const std::string name = entry.path().filename().string(), extension = entry.path().extension().string();
@@ -84,6 +85,14 @@ bool comes_along(const fs::directory_entry& entry) {
   if (name == "manifest.json" || name == "trainer_state.json") return false;  // a training checkpoint's own
   if (name == kLoraConfigFile) return false;                                  // transformers would look for its weights
   return name == "LICENSE" || std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
+}
+
+void carry_files_over(const fs::path& in, const fs::path& out) {
+  for (const fs::path& name : tokenizer_files(in)) carry_over(name, in, out);
+  for (const fs::directory_entry& entry : fs::directory_iterator(in)) {
+    const fs::path name = entry.path().filename();
+    if (comes_along(entry) && !fs::exists(out / name)) carry_over(name, in, out);
+  }
 }
 
 Json read_config(const fs::path& path) {
@@ -148,9 +157,7 @@ ConvertSummary convert_hf_to_hf(const fs::path& in, const fs::path& out, const C
 
   OutputFolder folder(out);
   write_json_file(folder.path() / "config.json", config, in);
-  for (const fs::directory_entry& entry : fs::directory_iterator(in)) {
-    if (comes_along(entry)) write_file_atomic(folder.path() / entry.path().filename(), read_file(entry.path()));
-  }
+  carry_files_over(in, folder.path());
   write_model_weights(folder.path(), std::move(tensors), options.shard_bytes);
   folder.commit();
   range.warn(out);
