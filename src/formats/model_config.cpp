@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "other_models.h"
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
 #include "qtune/base/log.h"
@@ -218,6 +219,13 @@ int64_t ModelConfig::layer_macs_per_token() const {
 
 ModelConfig read_model_config(const std::filesystem::path& folder) {
   const std::string path = (folder / "config.json").string();
+  if (std::error_code ignored; !std::filesystem::exists(path, ignored)) {
+    throw CheckpointError(
+        fmt::format("{}: expected the model's config, {}", path,
+                    found_instead(folder,
+                                  "found no such file ---> give a folder with config.json, a tokenizer and "
+                                  "model.safetensors")));
+  }
   const json config = read_json(path);
   const Fields fields(config, path);
   ModelConfig c;

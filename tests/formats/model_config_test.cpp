@@ -277,6 +277,15 @@ TEST_F(ModelConfigTest, FilesThatAreNoConfigAreRefused) {
   }
 }
 
+TEST_F(ModelConfigTest, AFolderOfAnotherKindIsNamed) {
+  write_file_atomic(dir_ / "model.gguf", "GGUF");
+  expect_throws<CheckpointError>([&] { read_model_config(dir_.path()); },
+                                 {"config.json: expected the model's config, found \"model.gguf\"", "qtune convert"});
+  write_file_atomic(dir_ / "adapter_config.json", "{}");
+  expect_throws<CheckpointError>([&] { read_model_config(dir_.path()); },
+                                 {"a LoRA adapter's", "--model BASE --adapter " + dir_.path().string()});
+}
+
 TEST_F(ModelConfigTest, LongValuesAreCutInTheMessage) {
   try {
     read(with("vocab_size", std::string(100'000, 'x')));
