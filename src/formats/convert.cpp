@@ -155,11 +155,11 @@ ConvertSummary convert_hf_to_hf(const fs::path& in, const fs::path& out, const C
     }
   }
 
-  OutputFolder folder(out);
-  write_json_file(folder.path() / "config.json", config, in);
-  carry_files_over(in, folder.path());
-  write_model_weights(folder.path(), std::move(tensors), options.shard_bytes);
-  folder.commit();
+  write_output_folder(out, [&](const fs::path& folder) {
+    write_json_file(folder / "config.json", config, in);
+    carry_files_over(in, folder);
+    write_model_weights(folder, std::move(tensors), options.shard_bytes);
+  });
   range.warn(out);
   return summary;
 }

@@ -71,13 +71,13 @@ ConvertSummary convert_gguf_to_hf(const std::filesystem::path& in, const std::fi
                          .num_vocabulary = facts.vocabulary};
   for (const TensorToWrite& tensor : tensors) summary.num_values += num_values(tensor.shape).value();
 
-  OutputFolder folder(out);
-  write_json_file(folder.path() / "config.json", make_config(facts, tokenizer, dtype), in);
-  write_json_file(folder.path() / "tokenizer_config.json", make_tokenizer_config(file, tokenizer, facts.context), in);
-  write_json_file(folder.path() / "generation_config.json", make_generation_config(tokenizer), in);
-  write_json_file(folder.path() / "tokenizer.json", tokenizer.tokenizer_json, in);
-  write_model_weights(folder.path(), std::move(tensors), options.shard_bytes);
-  folder.commit();
+  write_output_folder(out, [&](const std::filesystem::path& folder) {
+    write_json_file(folder / "config.json", make_config(facts, tokenizer, dtype), in);
+    write_json_file(folder / "tokenizer_config.json", make_tokenizer_config(file, tokenizer, facts.context), in);
+    write_json_file(folder / "generation_config.json", make_generation_config(tokenizer), in);
+    write_json_file(folder / "tokenizer.json", tokenizer.tokenizer_json, in);
+    write_model_weights(folder, std::move(tensors), options.shard_bytes);
+  });
   range.warn(out);
   return summary;
 }

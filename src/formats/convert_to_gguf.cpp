@@ -7,6 +7,7 @@
 #include "gguf_tokenizer_write.h"
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
+#include "qtune/base/temporary_name.h"
 #include "qtune/formats/lora_adapter.h"
 #include "qtune/formats/safetensors.h"
 
@@ -117,6 +118,7 @@ ConvertSummary convert_hf_to_gguf(const fs::path& in, const fs::path& out, const
   metadata.add_uint32("general.file_type", file_type(type));
   metadata.add_uint32("general.quantization_version", kQuantizationVersion);
   add_tokenizer_keys(metadata, in, config);
+  remove_leftovers(out);
   write_gguf(out, metadata, tensors);
   range.warn(out);
   return summary;

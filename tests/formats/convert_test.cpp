@@ -1,5 +1,6 @@
 #include "qtune/formats/convert.h"
 
+#include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <csignal>
@@ -9,8 +10,10 @@
 #include "file_parts.h"
 #include "gguf_builder.h"
 #include "qtune/base/file.h"
+#include "qtune/base/stop_signals.h"
 #include "qtune/formats/convert_to_gguf.h"
 #include "qtune/formats/safetensors.h"
+#include "support/dead_process.h"
 #include "support/log_text.h"
 #include "support/model_folder.h"
 #include "support/temp_dir.h"
@@ -201,8 +204,26 @@ TEST(ConvertGguf, AFullDiskLeavesNoFolder) {
   }
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, old_handler);
-  EXPECT_THAT(message, testing::HasSubstr("model.safetensors: cannot write"));
+  // the target's name, not that of the folder beside it
+  EXPECT_THAT(message, testing::StartsWith((dir / "out/model.safetensors").string() + ": cannot write"));
   EXPECT_EQ(num_entries(dir.path()), 0u);
+}
+
+TEST(ConvertGguf, ASignalLeavesNoFolder) {
+  const TempDir dir;
+  const StopSignals signals;
+  std::raise(SIGTERM);
+  expect_error<Error>([&] { convert_gguf_to_hf(kData / "tiny.gguf", dir / "out"); }, "interrupted");
+  EXPECT_EQ(num_entries(dir.path()), 0u);
+}
+
+TEST(ConvertGguf, WhatAKilledConversionLeftIsRemoved) {
+  const TempDir dir;
+  const std::filesystem::path left = dir / fmt::format("out.tmp-{}-0", dead_process());
+  std::filesystem::create_directory(left);
+  write_bytes(left / "model.safetensors", "half");
+  convert_gguf_to_hf(kData / "tiny.gguf", dir / "out");
+  EXPECT_EQ(num_entries(dir.path()), 1u);
 }
 
 TEST(ConvertFolder, ShardsJoinToTheSameFile) {

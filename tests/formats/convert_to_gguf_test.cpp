@@ -1,15 +1,5 @@
-#include "qtune/formats/convert_to_gguf.h"
-
-#include <sys/resource.h>
-
-#include <csignal>
-#include <nlohmann/json.hpp>
-
-#include "file_parts.h"
 #include "gguf_entries.h"
-#include "qtune/base/file.h"
-#include "qtune/formats/safetensors.h"
-#include "support/temp_dir.h"
+#include "gguf_out.h"
 
 namespace qtune {
 namespace {
@@ -17,39 +7,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-const fs::path kData = QTUNE_TEST_DATA;
 const fs::path kReference = kData / "gguf_out";
-
-/// A fixture's model with a tokenizer of 20 tokens.
-class GgufOut : public testing::Test {
- protected:
-  explicit GgufOut(const std::string& model = "llama_tied") {
-    fs::create_directory(in_);
-    for (const char* name : {"config.json", "model.safetensors"}) {
-      fs::copy_file(kData / "models" / model / name, in_ / name);
-    }
-    fs::copy_file(kData / "gguf/tokenizer.json", in_ / "tokenizer.json");
-    write_file_atomic(in_ / "tokenizer_config.json", R"({"eos_token": "<|im_end|>", "bos_token": "<|im_start|>"})");
-  }
-
-  Json read_json(const char* name) const { return Json::parse(read_file(in_ / name)); }
-  void write_json(const char* name, const Json& json) const { write_file_atomic(in_ / name, json.dump()); }
-
-  GgufFile convert(const GgufOutOptions& options = {}) const {
-    fs::remove(out_);  // of an earlier call
-    convert_hf_to_gguf(in_, out_, options);
-    return GgufFile(out_);
-  }
-
-  template <class E = CheckpointError>
-  void expect_refused(std::string_view part) const {
-    expect_error<E>([&] { convert_hf_to_gguf(in_, out_); }, part);
-    EXPECT_EQ(num_entries(dir_.path()), 1u) << "something was left behind";
-  }
-
-  TempDir dir_;
-  fs::path in_ = dir_ / "model", out_ = dir_ / "out.gguf";
-};
 
 struct Case {
   const char* folder;
@@ -327,53 +285,6 @@ TEST_F(GgufOut, LlamaThreesScalingOfAQwenIsRefused) {
                                {"original_max_position_embeddings", 32}};
   write_json("config.json", config);
   expect_refused("rope scaling llama3 of model_type qwen3");
-}
-
-TEST_F(GgufOut, TheTargetIsAFileInAFolderThatExists) {
-  out_ = dir_ / "out";
-  expect_refused<ConfigError>("out: expected a name that ends in .gguf ---> --to gguf writes one file");
-  out_ = in_;
-  expect_refused<ConfigError>("expected a file to write, found a folder ---> give a name that ends in .gguf");
-  out_ = dir_ / "none/out.gguf";
-  expect_refused<ConfigError>("none: expected a folder to write into, found none");
-}
-
-// The model's own weights were replaced by a GGUF file: any name that was there already passed the check.
-TEST_F(GgufOut, AFileThatIsThereIsLeftAlone) {
-  const std::string weights = read_file(in_ / "model.safetensors");
-  for (const fs::path& link : {dir_ / "link.gguf", dir_ / "link"}) fs::create_symlink(in_ / "model.safetensors", link);
-  write_bytes(dir_ / "old.gguf", "old");
-  for (const fs::path& taken : {in_ / "model.safetensors", dir_ / "link.gguf", dir_ / "link", dir_ / "old.gguf"}) {
-    expect_error<ConfigError>([&] { convert_hf_to_gguf(in_, taken); },
-                              taken.filename().string() +
-                                  ": expected a new file, found one of that name ---> give another name or remove it");
-  }
-  EXPECT_EQ(read_file(in_ / "model.safetensors"), weights);
-  EXPECT_EQ(read_file(dir_ / "old.gguf"), "old");
-  EXPECT_EQ(num_entries(in_), 4u);
-}
-
-TEST_F(GgufOut, ADeviceIsWrittenInto) {
-  convert_hf_to_gguf(in_, "/dev/null");
-  EXPECT_TRUE(fs::is_character_file("/dev/null"));
-}
-
-TEST_F(GgufOut, TheSourceIsAFolder) {
-  expect_error<ConfigError>([&] { convert_hf_to_gguf(kData / "gguf/tiny.gguf", out_); },
-                            "expected a model folder, found a file ---> convert it to a folder first");
-  expect_error<CheckpointError>([&] { convert_hf_to_gguf(dir_ / "none", out_); }, "found nothing");
-}
-
-TEST_F(GgufOut, AFullDiskLeavesNothing) {
-  rlimit before{};
-  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
-  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
-  const rlimit small{16384, before.rlim_max};
-  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
-  expect_error<Error>([&] { convert_hf_to_gguf(in_, out_); }, "out.gguf: cannot write");
-  setrlimit(RLIMIT_FSIZE, &before);
-  std::signal(SIGXFSZ, old_handler);
-  EXPECT_EQ(num_entries(dir_.path()), 1u);
 }
 
 /// general.* keys of a folder's name: name, basename, finetune, version, size_label.
