@@ -33,7 +33,7 @@ endif()
 
 # libqtune_cuda.so: LibTorch's face of the kernels (src/cuda), loaded by qtune where there is a GPU. Only it is linked
 # with LibTorch's CUDA libraries, which need not be there to link it: they are looked for when it is loaded.
-function(qtune_cuda_plugin)
+function(qtune_cuda_plugin)  # (USES modules...): read by tools/check_layers; their headers are all that is used of them
   find_package(CUDAToolkit REQUIRED)
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cuda/*.cpp)
   add_library(qtune_cuda SHARED ${sources})

@@ -1,5 +1,5 @@
-// Both launches walk chunks of tensors. The sum of squares has a fixed number of blocks; each block of the update adds
-// their partial sums anew, all in the same order, so that no third launch and no host has to.
+// Both launches walk chunks of tensors. The sum of squares leaves a fixed number of partial sums; each block of the
+// update adds them anew, all in the same order, so that no third launch and no host has to.
 #include "kernels/adamw.h"
 
 #include <cmath>
@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kPack = 4;
-constexpr int64_t kUpdateBlocks = 2048;  // more chunks are walked by a stride
+constexpr int64_t kUpdateBlocks = 1024;  // more chunks are walked by a stride
 
 struct ChunkRange {
   int64_t begin, size;
@@ -55,6 +55,8 @@ __global__ void __launch_bounds__(kThreads) sum_of_squares_kernel(AdamWModel mod
   }
   sum = block_sum<double>(sum, warps);
   if (threadIdx.x == 0) partials[blockIdx.x] = sum;
+  if (blockIdx.x > 0) return;
+  for (int64_t i = gridDim.x + threadIdx.x; i < kNumNormPartials; i += kThreads) partials[i] = 0;  // of few chunks
 }
 
 /// What the host knows of the update, in the precision that src/ops/adamw.cpp takes it to.
@@ -150,7 +152,8 @@ __global__ void __launch_bounds__(kThreads) adamw_kernel(AdamWModel model, Const
 }  // namespace
 
 cudaError_t launch_sum_of_squares(const AdamWModel& model, double* partials, cudaStream_t stream) {
-  return launch<sum_of_squares_kernel>({kNumNormPartials, kThreads, 0, stream}, model, partials);
+  const auto blocks = static_cast<unsigned>(std::clamp(model.num_chunks, int64_t{1}, kNumNormPartials));
+  return launch<sum_of_squares_kernel>({blocks, kThreads, 0, stream}, model, partials);
 }
 
 cudaError_t launch_adamw(const AdamWModel& model, const AdamWUpdate& update, cudaStream_t stream) {

@@ -10,6 +10,7 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kPack = 8;
+constexpr int64_t kMaxMapBlocks = 2048;  // more than any GPU runs at once; the rest is walked by a stride
 
 template <class From, class To>
 struct ConvertOp {
@@ -91,7 +92,7 @@ template <class Op>
 cudaError_t map(const Op& op, int64_t size, cudaStream_t stream) {
   if (size == 0) return cudaSuccess;
   const auto config = [&](int64_t num_items) {
-    return LaunchConfig{grid_for(ceil_div(num_items, kThreads)), kThreads, 0, stream};
+    return LaunchConfig{grid_for(std::min(ceil_div(num_items, kThreads), kMaxMapBlocks)), kThreads, 0, stream};
   };
   if (op.allows_packs()) return launch<map_kernel<kPack, Op>>(config(ceil_div(size, kPack)), op, size);
   return launch<map_kernel<1, Op>>(config(size), op, size);

@@ -7,13 +7,14 @@ namespace qtune {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int64_t kMaxBlocks = 2048;  // more than any GPU runs at once; more rows are walked by a stride
 
 /// A block of x by y threads: x over the packs of a row, y over rows.
 LaunchConfig row_blocks(int64_t num_rows, int64_t num_packs, cudaStream_t stream) {
   unsigned x = 1;
   while (x < kThreads && x < num_packs) x *= 2;
   const dim3 block(x, kThreads / x);
-  return {grid_for(ceil_div(num_rows, block.y)), block, 0, stream};
+  return {grid_for(std::min(ceil_div(num_rows, block.y), kMaxBlocks)), block, 0, stream};
 }
 
 template <class T, int W>

@@ -12,6 +12,7 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kTile = 1024;  // scores that wait in shared memory for the thread that adds them
 constexpr int kBins = 256;
+constexpr int64_t kMaxBlocks = 2048;  // more than any GPU runs at once; more samples are walked by a stride
 
 struct Segment {
   int64_t begin, size;
@@ -71,7 +72,7 @@ __global__ void __launch_bounds__(kThreads) token_salience_kernel(TokenSalience 
 /// Shared memory of a selection.
 struct Histogram {
   SharedPtr<unsigned> bins;   // kBins
-  SharedPtr<unsigned> found;  // the bin that holds the rank, and how many are below it
+  SharedPtr<unsigned> found;  // the bin that holds the rank, how many are below it, how many in it
 };
 
 /// By the first warp: finds the bin that holds the rank-th value (from 1).
@@ -92,14 +93,16 @@ __device__ void find_bin(const Histogram& histogram, int64_t rank) {
     if (rank <= static_cast<int64_t>(below) + count) {
       histogram.found[0] = static_cast<unsigned>(b);
       histogram.found[1] = below;
+      histogram.found[2] = count;
       return;
     }
     below += count;
   }
 }
 
-/// The rank-th smallest (from 1) of value(i) over all i of 0 .. size - 1 with is_in(i). `rank` becomes the rank among
-/// those equal to it. The values' bits above bit `first_shift` + 7 are zero.
+/// A bound that the `rank` smallest (from 1) of value(i) do not exceed, over all i of 0 .. size - 1 with is_in(i).
+/// `rank` becomes 0 when no other value is within it; else so many of those that equal it belong to the smallest. The
+/// values' bits above bit `first_shift` + 7 are zero.
 template <class IsIn, class Value>
 __device__ uint64_t radix_select(const Histogram& histogram, int64_t size, int first_shift, int64_t& rank, IsIn is_in,
                                  Value value) {
@@ -117,7 +120,10 @@ __device__ uint64_t radix_select(const Histogram& histogram, int64_t size, int f
     __syncthreads();
     result |= uint64_t{histogram.found[0]} << shift;
     rank -= histogram.found[1];
-    __syncthreads();  // bins and found are written again
+    if (rank == histogram.found[2]) {  // all of this bin
+      rank = 0;
+      return result | ((uint64_t{1} << shift) - 1);
+    }
   }
   return result;
 }
@@ -143,11 +149,14 @@ __device__ void choose(const TokenChoice& a, const Segment& segment, int64_t tar
   const auto key = [&](int64_t i) { return sort_key(salience[i], a.reverse); };
   const auto is_candidate = [&](int64_t i) { return is_first(i) == among_first; };
   const uint64_t last_key = radix_select(histogram, segment.size, 56, rank, is_candidate, key);
-  int place_shift = 0;
-  while (segment.size >> place_shift >> 8 > 0) place_shift += 8;
-  const auto last_place = static_cast<int64_t>(radix_select(
-      histogram, segment.size, place_shift, rank, [&](int64_t i) { return is_candidate(i) && key(i) == last_key; },
-      [](int64_t i) { return static_cast<uint64_t>(i); }));
+  int64_t last_place = segment.size;
+  if (rank > 0) {
+    int place_shift = 0;
+    while (segment.size >> place_shift >> 8 > 0) place_shift += 8;
+    last_place = static_cast<int64_t>(radix_select(
+        histogram, segment.size, place_shift, rank, [&](int64_t i) { return is_candidate(i) && key(i) == last_key; },
+        [](int64_t i) { return static_cast<uint64_t>(i); }));
+  }
   for (int64_t i = threadIdx.x; i < segment.size; i += kThreads) {
     const uint64_t k = key(i);
     const bool chosen = k < last_key || (k == last_key && i <= last_place);
@@ -157,7 +166,7 @@ __device__ void choose(const TokenChoice& a, const Segment& segment, int64_t tar
 
 __global__ void __launch_bounds__(kThreads) choose_tokens_kernel(TokenChoice a) {
   QTUNE_SHARED(unsigned, bins, kBins);
-  QTUNE_SHARED(unsigned, found, 2);
+  QTUNE_SHARED(unsigned, found, 3);
   QTUNE_SHARED(int, warps, kMaxWarps);
   for (int64_t b = blockIdx.x; b < a.samples.num_samples; b += gridDim.x) {
     const Segment segment = segment_of(a.samples, b);
@@ -177,17 +186,17 @@ __global__ void __launch_bounds__(kThreads) choose_tokens_kernel(TokenChoice a) 
 
 cudaError_t launch_sample_means(const SampleMeans& a, cudaStream_t stream) {
   if (a.samples.num_samples == 0) return cudaSuccess;
-  return launch<sample_means_kernel>({grid_for(a.samples.num_samples), kThreads, 0, stream}, a);
+  return launch<sample_means_kernel>({grid_for(std::min(a.samples.num_samples, kMaxBlocks)), kThreads, 0, stream}, a);
 }
 
 cudaError_t launch_token_salience(const TokenSalience& a, cudaStream_t stream) {
   if (a.samples.num_samples == 0) return cudaSuccess;
-  return launch<token_salience_kernel>({grid_for(a.samples.num_samples), kThreads, 0, stream}, a);
+  return launch<token_salience_kernel>({grid_for(std::min(a.samples.num_samples, kMaxBlocks)), kThreads, 0, stream}, a);
 }
 
 cudaError_t launch_choose_tokens(const TokenChoice& a, cudaStream_t stream) {
   if (a.samples.num_samples == 0) return cudaSuccess;
-  return launch<choose_tokens_kernel>({grid_for(a.samples.num_samples), kThreads, 0, stream}, a);
+  return launch<choose_tokens_kernel>({grid_for(std::min(a.samples.num_samples, kMaxBlocks)), kThreads, 0, stream}, a);
 }
 
 }  // namespace qtune

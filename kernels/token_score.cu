@@ -3,6 +3,9 @@
 // before the first 16-byte border and behind the last one are taken singly, so rows may begin anywhere.
 #include "kernels/token_score.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "kernels/device.h"
 #include "kernels/pack.h"
 #include "kernels/token_score_row.h"
@@ -14,6 +17,11 @@ constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / kWarpSize;
 // A warp takes a row of up to this many words in at most 8 (bfloat16) or 16 (float) loads a lane.
 constexpr int64_t kWarpRowWords = 2048;
+
+/// One block for each, in x, where a grid may have 2^31 - 1. More are no valid launch.
+unsigned blocks_for(int64_t count) {
+  return static_cast<unsigned>(std::min<int64_t>(count, std::numeric_limits<unsigned>::max()));
+}
 
 /// Who works on a row: `count` threads, of which this is number `rank`.
 struct Team {
@@ -82,45 +90,44 @@ __global__ void __launch_bounds__(kThreads)
     score_long_rows_kernel(const T* logits, LogitsTile tile, ChunkKind kind, TokenScoreState state) {
   QTUNE_SHARED(RowState, warp_states, kWarps);
   const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarpSize, lane = thread % kWarpSize;
-  for (int64_t row = blockIdx.x; row < tile.num_rows; row += gridDim.x) {
-    const T* row_logits = logits + row * tile.row_stride;
-    RowState chunk;
-    // The same for all threads of the block, so all or none skip.
-    if (tile.targets[row] != kIgnoredTarget) chunk = fold_part(row_logits, tile.num_words, {thread, kThreads});
-    chunk = combine_lanes(chunk);
-    if (lane == 0) warp_states[warp] = chunk;
-    __syncthreads();
-    if (warp == 0) {
-      chunk = combine_lanes(lane < kWarps ? warp_states[lane] : RowState{});
-      if (lane == 0) merge(row_logits, tile, row, kind, chunk, state);
-    }
-    __syncthreads();  // warp_states is written again for the next row
+  const int64_t row = blockIdx.x;
+  const T* row_logits = logits + row * tile.row_stride;
+  if (tile.targets[row] == kIgnoredTarget) {  // the same for all threads of the block, so none is left at the barrier
+    if (thread == 0) merge(row_logits, tile, row, kind, RowState{}, state);
+    return;
   }
+  const RowState warp_state = combine_lanes(fold_part(row_logits, tile.num_words, {thread, kThreads}));
+  if (lane == 0) warp_states[warp] = warp_state;
+  __syncthreads();
+  if (warp != 0) return;
+  const RowState chunk = combine_lanes(lane < kWarps ? warp_states[lane] : RowState{});
+  if (lane == 0) merge(row_logits, tile, row, kind, chunk, state);
 }
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     score_short_rows_kernel(const T* logits, LogitsTile tile, ChunkKind kind, TokenScoreState state) {
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize, lane = static_cast<int>(threadIdx.x) % kWarpSize;
-  for (int64_t row = int64_t{blockIdx.x} * kWarps + warp; row < tile.num_rows; row += int64_t{gridDim.x} * kWarps) {
-    const T* row_logits = logits + row * tile.row_stride;
-    RowState chunk;
-    if (tile.targets[row] != kIgnoredTarget) chunk = fold_part(row_logits, tile.num_words, {lane, kWarpSize});
-    chunk = combine_lanes(chunk);
-    if (lane == 0) merge(row_logits, tile, row, kind, chunk, state);
+  const int64_t row = int64_t{blockIdx.x} * kWarps + warp;
+  if (row >= tile.num_rows) return;
+  const T* row_logits = logits + row * tile.row_stride;
+  if (tile.targets[row] == kIgnoredTarget) {  // the same for all lanes
+    if (lane == 0) merge(row_logits, tile, row, kind, RowState{}, state);
+    return;
   }
+  const RowState chunk = combine_lanes(fold_part(row_logits, tile.num_words, {lane, kWarpSize}));
+  if (lane == 0) merge(row_logits, tile, row, kind, chunk, state);
 }
 
 __global__ void __launch_bounds__(kThreads)
     finish_kernel(int64_t num_rows, const int32_t* targets, TokenScoreState state, TokenScores scores) {
-  const int64_t first = int64_t{blockIdx.x} * kThreads + threadIdx.x, stride = int64_t{gridDim.x} * kThreads;
-  for (int64_t row = first; row < num_rows; row += stride) {
-    const bool ignored = targets[row] == kIgnoredTarget;
-    const RowState whole{state.max[row], state.sum[row], state.wsum[row]};
-    scores.nll[row] = ignored ? 0.0f : nll(whole, state.target_logit[row]);
-    scores.entropy[row] = ignored ? 0.0f : entropy(whole);
-    scores.logsumexp[row] = ignored ? 0.0f : logsumexp(whole);
-  }
+  const int64_t row = int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (row >= num_rows) return;
+  const bool ignored = targets[row] == kIgnoredTarget;
+  const RowState whole{state.max[row], state.sum[row], state.wsum[row]};
+  scores.nll[row] = ignored ? 0.0f : nll(whole, state.target_logit[row]);
+  scores.entropy[row] = ignored ? 0.0f : entropy(whole);
+  scores.logsumexp[row] = ignored ? 0.0f : logsumexp(whole);
 }
 
 /// What turns one row of the tile into its gradient.
@@ -153,15 +160,13 @@ template <class T>
 __global__ void __launch_bounds__(kThreads)
     gradient_kernel(T* logits, LogitsTile tile, TokenGradient gradient, int team_size) {
   const int thread = static_cast<int>(threadIdx.x), teams = kThreads / team_size;
-  const Team team{thread % team_size, team_size};
-  for (int64_t row = int64_t{blockIdx.x} * teams + thread / team_size; row < tile.num_rows;
-       row += int64_t{gridDim.x} * teams) {
-    const float row_scale = gradient.row_scales == nullptr ? 1.0f : gradient.row_scales[row];
-    const int32_t target = tile.targets[row];
-    write_gradient(
-        logits + row * tile.row_stride, tile.num_words, team,
-        {gradient.logsumexp[row], gradient.scale * row_scale, target - tile.first_word, target == kIgnoredTarget});
-  }
+  const int64_t row = int64_t{blockIdx.x} * teams + thread / team_size;
+  if (row >= tile.num_rows) return;
+  const float row_scale = gradient.row_scales == nullptr ? 1.0f : gradient.row_scales[row];
+  const int32_t target = tile.targets[row];
+  write_gradient(
+      logits + row * tile.row_stride, tile.num_words, {thread % team_size, team_size},
+      {gradient.logsumexp[row], gradient.scale * row_scale, target - tile.first_word, target == kIgnoredTarget});
 }
 
 template <class T>
@@ -169,17 +174,17 @@ cudaError_t launch_chunk(const T* logits, const LogitsTile& tile, ChunkKind kind
                          cudaStream_t stream) {
   if (tile.num_rows == 0) return cudaSuccess;
   if (tile.num_words <= kWarpRowWords) {
-    return launch<score_short_rows_kernel<T>>({grid_for(ceil_div(tile.num_rows, kWarps)), kThreads, 0, stream}, logits,
-                                              tile, kind, state);
+    return launch<score_short_rows_kernel<T>>({blocks_for(ceil_div(tile.num_rows, kWarps)), kThreads, 0, stream},
+                                              logits, tile, kind, state);
   }
-  return launch<score_long_rows_kernel<T>>({grid_for(tile.num_rows), kThreads, 0, stream}, logits, tile, kind, state);
+  return launch<score_long_rows_kernel<T>>({blocks_for(tile.num_rows), kThreads, 0, stream}, logits, tile, kind, state);
 }
 
 template <class T>
 cudaError_t launch_gradient(T* logits, const LogitsTile& tile, const TokenGradient& gradient, cudaStream_t stream) {
   if (tile.num_rows == 0 || tile.num_words == 0) return cudaSuccess;
   const int team_size = tile.num_words <= kWarpRowWords ? kWarpSize : kThreads;
-  const unsigned grid = grid_for(ceil_div(tile.num_rows, kThreads / team_size));
+  const unsigned grid = blocks_for(ceil_div(tile.num_rows, kThreads / team_size));
   return launch<gradient_kernel<T>>({grid, kThreads, 0, stream}, logits, tile, gradient, team_size);
 }
 
@@ -198,7 +203,7 @@ cudaError_t launch_token_scores_chunk(const __nv_bfloat16* logits, const LogitsT
 cudaError_t launch_token_scores_finish(int64_t num_rows, const int32_t* targets, const TokenScoreState& state,
                                        const TokenScores& scores, cudaStream_t stream) {
   if (num_rows == 0) return cudaSuccess;
-  const unsigned grid = grid_for(ceil_div(num_rows, kThreads));
+  const unsigned grid = blocks_for(ceil_div(num_rows, kThreads));
   return launch<finish_kernel>({grid, kThreads, 0, stream}, num_rows, targets, state, scores);
 }
 

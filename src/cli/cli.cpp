@@ -59,6 +59,7 @@ int run_command_line(int argc, char** argv) {
   add_convert_command(app, action);
   add_tokenize_command(app, action);
   add_config_command(app, action);
+  add_bench_command(app, action);
   if (const auto fault = fault_of_command(app, argc, argv)) return report(*fault, kExitUsage);
   try {
     app.parse(argc, argv);

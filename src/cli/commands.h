@@ -10,6 +10,7 @@ namespace qtune {
 /// Runs the chosen subcommand, returns the exit code; failures are thrown as qtune::Error.
 using Action = std::function<int()>;
 
+void add_bench_command(CLI::App& app, Action& action);
 void add_chat_command(CLI::App& app, Action& action);
 void add_config_command(CLI::App& app, Action& action);
 void add_convert_command(CLI::App& app, Action& action);

@@ -24,6 +24,12 @@ struct GenerateArguments : GenerationArguments {
   int64_t batch_size = 16;
 };
 
+/// What is wrong with a prompt is wrong use when it stands on the command line, else a fault of the data.
+[[noreturn]] void refuse(const GenerateArguments& a, const std::string& message) {
+  if (a.prompts_file.empty()) throw ConfigError(message);
+  throw DataError(message);
+}
+
 std::vector<Prompt> gather_prompts(const GenerateArguments& a) {
   if (!a.prompts_file.empty()) return read_prompts(a.prompts_file, a.column);
   std::vector<Prompt> prompts;
@@ -31,14 +37,10 @@ std::vector<Prompt> gather_prompts(const GenerateArguments& a) {
     const std::string place = a.prompts.size() == 1 ? "generate" : fmt::format("--prompt {}", prompts.size() + 1);
     prompts.push_back(make_prompt(text, place));
   }
-  if (prompts.empty()) prompts.push_back(make_prompt({std::istreambuf_iterator<char>(std::cin), {}}, "generate"));
-  return prompts;
-}
-
-/// What is wrong with a prompt is wrong use when it stands on the command line, else a fault of the data.
-[[noreturn]] void refuse(const GenerateArguments& a, const std::string& message) {
-  if (a.prompts_file.empty()) throw ConfigError(message);
-  throw DataError(message);
+  if (!prompts.empty()) return prompts;
+  const std::string text(std::istreambuf_iterator<char>(std::cin), {});
+  if (text.empty()) refuse(a, "generate: expected a prompt (--prompt, or on the standard input), found none");
+  return {make_prompt(text, "generate")};
 }
 
 /// The prompt's tokens. Throws: DataError that does not name the prompt.

@@ -1,8 +1,11 @@
 #include "generation_options.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
 
 #include "adapter_option.h"
+#include "device_option.h"
 #include "dtype_option.h"
 #include "qtune/text/special_ids.h"
 
@@ -16,26 +19,39 @@ TemplateOptions add_generation_options(CLI::App& command, GenerationArguments& a
   options.chat_template = command.add_option("--template", a.template_name,
                                              "Chat template by LLaMA-Factory's name; default: the model's own");
   SamplingOptions& s = a.options.sampling;
+  // NaN passes every comparison that a range is made of.
+  const CLI::Validator finite(
+      [](const std::string& text) {
+        return std::isfinite(std::strtod(text.c_str(), nullptr)) ? "" : "expected a number, found " + text;
+      },
+      "");
   command.add_option("--max-new-tokens", a.options.max_new_tokens, "An answer's most tokens")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command.add_option("--temperature", s.temperature, "0: greedy")->check(CLI::NonNegativeNumber)->capture_default_str();
+  command.add_option("--temperature", s.temperature, "0: greedy")
+      ->check(CLI::Range(0.0, 1e3))
+      ->check(finite)
+      ->capture_default_str();
   command.add_option("--top-k", s.top_k, "Choose among the k most likely tokens; 0: all")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command.add_option("--top-p", s.top_p, "... among the fewest that hold this share of the probability")
       ->check(CLI::Range(1e-6, 1.0))
+      ->check(finite)
       ->capture_default_str();
   command.add_option("--min-p", s.min_p, "... among those at least this likely, measured by the likeliest")
       ->check(CLI::Range(0.0, 1.0))
+      ->check(finite)
       ->capture_default_str();
   command.add_option("--repetition-penalty", s.repetition_penalty, "Above 1: tokens seen before become less likely")
       ->check(CLI::Range(1e-3, 1e3))
+      ->check(finite)
       ->capture_default_str();
   command.add_option("--seed", s.seed, "Of sampling")->capture_default_str();
   command.add_option("--stop", a.stop_texts, "The answer ends before this text; may be given several times")
       ->allow_extra_args(false);
   add_dtype_option(command, a.dtype);
+  add_device_option(command, a.device);
   return options;
 }
 
@@ -55,7 +71,9 @@ Answerer::Answerer(const GenerationArguments& a, Prompts prompts)
 }
 
 Model Answerer::load_model(const GenerationArguments& a) const {
-  return Model::load(a.model, {.compute_dtype = parse_compute_dtype(a.dtype), .adapter = adapter_from(a.adapter)});
+  return Model::load(a.model, {.compute_dtype = parse_compute_dtype(a.dtype),
+                               .device = device_from(a.device),
+                               .adapter = adapter_from(a.adapter)});
 }
 
 std::string without_advice(const std::string& message) { return message.substr(0, message.find(" ---> ")); }

@@ -13,7 +13,7 @@
 namespace qtune {
 
 struct GenerationArguments {
-  std::string model, adapter, system, template_name, dtype = "float32";
+  std::string model, adapter, system, template_name, dtype = "float32", device = "auto";
   std::vector<std::string> stop_texts;
   GenerateOptions options;
 };

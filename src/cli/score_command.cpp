@@ -7,6 +7,7 @@
 
 #include "adapter_option.h"
 #include "commands.h"
+#include "device_option.h"
 #include "dtype_option.h"
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
@@ -21,7 +22,7 @@ namespace qtune {
 namespace {
 
 struct ScoreArguments {
-  std::string model, adapter, data, config, out, template_name, dtype = "float32";
+  std::string model, adapter, data, config, out, template_name, dtype = "float32", device = "auto";
   std::vector<std::string> overrides;  // key=value, with --config
   int64_t batch_size = 8;
 };
@@ -62,8 +63,9 @@ int run_score(const ScoreArguments& a) {
   AtomicFileWriter out = open_named_file("--out", a.out);
   const LoadedSamples loaded = load_samples(options);
   const SampleSet& samples = loaded.samples;
-  Model model =
-      Model::load(a.model, {.compute_dtype = parse_compute_dtype(a.dtype), .adapter = adapter_from(a.adapter)});
+  Model model = Model::load(a.model, {.compute_dtype = parse_compute_dtype(a.dtype),
+                                      .device = device_from(a.device),
+                                      .adapter = adapter_from(a.adapter)});
   for (size_t first = 0; first < samples.size(); first += static_cast<size_t>(a.batch_size)) {
     std::vector<TokenizedSample> group;
     for (size_t i = first; i < std::min(samples.size(), first + static_cast<size_t>(a.batch_size)); ++i) {
@@ -97,6 +99,7 @@ void add_score_command(CLI::App& app, Action& action) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   add_dtype_option(*command, a->dtype);
+  add_device_option(*command, a->device);
   command->callback([a, &action] {
     if (a->data.empty() && a->config.empty()) throw ConfigError("score: expected --data or --config, found neither");
     action = [a] { return run_score(*a); };

@@ -1,5 +1,5 @@
-// LibTorch's variable-length flash attention (bfloat16): samples packed end to end, cu_seqlens on the device, the sliding
-// window as its left window.
+// LibTorch's variable-length flash attention (bfloat16): samples packed end to end, cu_seqlens on the device, the
+// sliding window as its left window.
 #include <ATen/ops/_flash_attention_backward.h>
 #include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/empty.h>

@@ -32,8 +32,8 @@ void KernelOps::cached_attention(const at::Tensor& qkv_NX, const std::vector<Cac
     const at::Tensor mask = visible_keys(qkv_NX, s.num_rows, num_keys, shape.window);
     const at::Tensor attended = at::scaled_dot_product_attention(
         batch_of(rows.narrow(1, 0, h)), batch_of(s.keys_CKE.narrow(0, 0, num_keys)),
-        batch_of(s.values_CKE.narrow(0, 0, num_keys)),
-        mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt, /*dropout_p=*/0.0, /*is_causal=*/false,
+        batch_of(s.values_CKE.narrow(0, 0, num_keys)), mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt,
+        /*dropout_p=*/0.0, /*is_causal=*/false,
         /*scale=*/std::nullopt, /*enable_gqa=*/h != k);
     out.narrow(0, s.first_row, s.num_rows).view({s.num_rows, h, e}).copy_(attended.squeeze(0).transpose(0, 1));
   }

@@ -47,8 +47,8 @@ class KernelOps : public DeviceOps {
   void attention_backward(const at::Tensor& dout, const at::Tensor& qkv_NX, const at::Tensor& out,
                           const at::Tensor& logsumexp_HN, const SampleBorders& borders, const AttentionShape& shape,
                           const at::Tensor& dqkv_NX) const override;
-  void cached_attention(const at::Tensor& qkv_NX, const std::vector<CachedRows>& sequences,
-                        const AttentionShape& shape, const at::Tensor& out) const override;
+  void cached_attention(const at::Tensor& qkv_NX, const std::vector<CachedRows>& sequences, const AttentionShape& shape,
+                        const at::Tensor& out) const override;
 
   RowScores linear_cross_entropy(const at::Tensor& hidden_ND, const at::Tensor& head_VD,
                                  const at::Tensor& targets_N) const override;
@@ -58,6 +58,8 @@ class KernelOps : public DeviceOps {
 
   std::unique_ptr<AdamW> make_adamw(std::vector<AdamWTensor> tensors) const override;
 
+  std::string describe() const override;
+  int64_t free_memory_bytes() const override;
   int64_t peak_memory_bytes() const override;
   void push_range(const char* name) const override;
   void pop_range() const override;

@@ -48,9 +48,8 @@ class KernelAdamW : public AdamW {
   }
 
   void update(const AdamWStep& step, double max_norm, const at::Tensor& nll_N) override {
-    const AdamWModel model{.tensors = pointer<AdamWTensorView>(views_),
-                           .chunks = pointer<AdamWChunk>(chunks_),
-                           .num_chunks = num_chunks_};
+    const AdamWModel model{
+        .tensors = pointer<AdamWTensorView>(views_), .chunks = pointer<AdamWChunk>(chunks_), .num_chunks = num_chunks_};
     check_launch("sum_of_squares", launch_sum_of_squares(model, pointer<double>(partials_), current_stream()));
     // 0 for finite losses, else NaN: then the norm is NaN too, and the kernel leaves everything as it is.
     at::Tensor first = partials_.narrow(0, 0, 1);

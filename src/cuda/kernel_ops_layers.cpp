@@ -61,16 +61,17 @@ void KernelOps::rms_norm_backward(const at::Tensor& dy_ND, const at::Tensor& x_N
   if (dweight_D.defined()) workspace = float_workspace(x_ND, rms_norm_backward_workspace(n, d));
   dispatch_kernel_type(dy_ND, [&](auto type) {
     using T = Element<decltype(type)>;
-    check_launch("rms_norm_backward", launch_rms_norm_backward(RmsNormBackward<T>{.num_rows = n,
-                                                                                  .dim = d,
-                                                                                  .dy = pointer<T>(dy_ND),
-                                                                                  .x = pointer<float>(x_ND),
-                                                                                  .rstd = pointer<float>(rstd_N),
-                                                                                  .weight = pointer<float>(weight_D),
-                                                                                  .dx = pointer<float>(dx_ND),
-                                                                                  .dweight = pointer<float>(dweight_D),
-                                                                                  .workspace = pointer<float>(workspace)},
-                                                               current_stream()));
+    check_launch("rms_norm_backward",
+                 launch_rms_norm_backward(RmsNormBackward<T>{.num_rows = n,
+                                                             .dim = d,
+                                                             .dy = pointer<T>(dy_ND),
+                                                             .x = pointer<float>(x_ND),
+                                                             .rstd = pointer<float>(rstd_N),
+                                                             .weight = pointer<float>(weight_D),
+                                                             .dx = pointer<float>(dx_ND),
+                                                             .dweight = pointer<float>(dweight_D),
+                                                             .workspace = pointer<float>(workspace)},
+                                          current_stream()));
   });
 }
 
@@ -117,17 +118,17 @@ void KernelOps::apply_rope(const at::Tensor& qkv_NX, const at::Tensor& positions
                            int64_t num_heads, int64_t num_kv_heads, RopeDirection direction) const {
   dispatch_kernel_type(qkv_NX, [&](auto type) {
     using T = Element<decltype(type)>;
-    check_launch("apply_rope", launch_rope(Rope<T>{.num_rows = qkv_NX.size(0),
-                                                   .num_heads = num_heads,
-                                                   .num_kv_heads = num_kv_heads,
-                                                   .head_dim = table.size(1),
-                                                   .qkv = pointer<T>(qkv_NX),
-                                                   .positions = pointer<int32_t>(positions_N),
-                                                   .table = pointer<float>(table),
-                                                   .direction = direction == RopeDirection::kForward
-                                                                    ? RotaryDirection::kForward
-                                                                    : RotaryDirection::kBackward},
-                                           current_stream()));
+    check_launch("apply_rope",
+                 launch_rope(Rope<T>{.num_rows = qkv_NX.size(0),
+                                     .num_heads = num_heads,
+                                     .num_kv_heads = num_kv_heads,
+                                     .head_dim = table.size(1),
+                                     .qkv = pointer<T>(qkv_NX),
+                                     .positions = pointer<int32_t>(positions_N),
+                                     .table = pointer<float>(table),
+                                     .direction = direction == RopeDirection::kForward ? RotaryDirection::kForward
+                                                                                       : RotaryDirection::kBackward},
+                             current_stream()));
   });
 }
 
@@ -171,10 +172,10 @@ void KernelOps::dropout(const at::Tensor& x, double probability, DropoutStream s
 
 void KernelOps::convert_into(const at::Tensor& from, const at::Tensor& to) const {
   const bool narrows = from.scalar_type() == at::kFloat;
-  check_launch("convert_into", narrows ? launch_convert(pointer<float>(from), pointer<__nv_bfloat16>(to), from.numel(),
-                                                        current_stream())
-                                       : launch_convert(pointer<__nv_bfloat16>(from), pointer<float>(to), from.numel(),
-                                                        current_stream()));
+  check_launch("convert_into",
+               narrows
+                   ? launch_convert(pointer<float>(from), pointer<__nv_bfloat16>(to), from.numel(), current_stream())
+                   : launch_convert(pointer<__nv_bfloat16>(from), pointer<float>(to), from.numel(), current_stream()));
 }
 
 void KernelOps::accumulate(const at::Tensor& addend, const at::Tensor& sum) const {

@@ -58,8 +58,8 @@ void score_tile(const Rows& rows, int64_t row, const at::Tensor& hidden, int64_t
   const ChunkKind kind = word == 0 ? ChunkKind::kFirst : ChunkKind::kNext;
   dispatch_kernel_type(logits, [&](auto type) {
     using T = std::remove_pointer_t<decltype(type)>;
-    check_launch("token_scores_chunk", launch_token_scores_chunk(pointer<T>(logits), tile, kind, rows.state_from(row),
-                                                                 current_stream()));
+    check_launch("token_scores_chunk",
+                 launch_token_scores_chunk(pointer<T>(logits), tile, kind, rows.state_from(row), current_stream()));
   });
 }
 
@@ -102,10 +102,9 @@ RowScores KernelOps::linear_cross_entropy_backward(const at::Tensor& hidden_ND, 
         .num_rows = count, .num_words = v, .row_stride = v, .first_word = 0, .targets = rows.targets_from(row)};
     dispatch_kernel_type(logits, [&](auto type) {
       using T = std::remove_pointer_t<decltype(type)>;
-      check_launch("token_gradient",
-                   launch_token_gradient(pointer<T>(logits), tile,
-                                         {.logsumexp = pointer<float>(rows.scores.logsumexp_N) + row},
-                                         current_stream()));
+      check_launch("token_gradient", launch_token_gradient(pointer<T>(logits), tile,
+                                                           {.logsumexp = pointer<float>(rows.scores.logsumexp_N) + row},
+                                                           current_stream()));
     });
     at::Tensor dhidden = dhidden_ND.narrow(0, row, count);
     at::mm_out(dhidden, logits, head_VD);

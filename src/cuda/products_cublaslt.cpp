@@ -37,9 +37,8 @@ class Product {
                  cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
                                                       &workspace_bytes, sizeof(workspace_bytes)));
     int found = 0;
-    const cublasStatus_t status =
-        cublasLtMatmulAlgoGetHeuristic(at::cuda::getCurrentCUDABlasLtHandle(), operation_, b_, a_, out_, out_,
-                                       preference, 1, &choice_, &found);
+    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(at::cuda::getCurrentCUDABlasLtHandle(), operation_, b_,
+                                                                 a_, out_, out_, preference, 1, &choice_, &found);
     cublasLtMatmulPreferenceDestroy(preference);
     check_status("MatmulAlgoGetHeuristic", status);
     if (found == 0) throw Error("cuBLASLt: no algorithm for this product");

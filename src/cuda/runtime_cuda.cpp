@@ -24,6 +24,19 @@ at::Tensor float_workspace(const at::Tensor& like, int64_t size) {
   return at::empty({std::max<int64_t>(1, size)}, like.options().dtype(at::kFloat));
 }
 
+std::string KernelOps::describe() const {
+  cudaDeviceProp properties{};
+  check_launch("describe", cudaGetDeviceProperties(&properties, c10::cuda::current_device()));
+  return fmt::format("{}, {:.1f} GiB, sm_{}{}", properties.name,
+                     static_cast<double>(properties.totalGlobalMem) / (1 << 30), properties.major, properties.minor);
+}
+
+int64_t KernelOps::free_memory_bytes() const {
+  size_t free = 0, total = 0;
+  check_launch("free_memory_bytes", cudaMemGetInfo(&free, &total));
+  return static_cast<int64_t>(free);
+}
+
 int64_t KernelOps::peak_memory_bytes() const {
   const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(c10::cuda::current_device());
   return stats.reserved_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;

@@ -10,6 +10,7 @@
 #include "json_file.h"
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
+#include "qtune/base/json_text.h"
 #include "qtune/formats/lora_adapter.h"
 #include "qtune/formats/output_folder.h"
 #include "qtune/formats/safetensors.h"
@@ -101,7 +102,7 @@ Json read_config(const fs::path& path) {
     throw CheckpointError(
         fmt::format("{}: expected the model's config, found no such file ---> give a model folder", path.string()));
   }
-  Json config = Json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+  Json config = Json::parse(read_json_text(path, kMaxSettingsBytes), nullptr, /*allow_exceptions=*/false);
   if (!config.is_object()) {
     throw CheckpointError(
         fmt::format("{}: expected a JSON object ---> copy or download the file again", path.string()));

@@ -6,7 +6,7 @@
 
 #include "gguf_model_card.h"
 #include "gguf_model_name.h"
-#include "qtune/base/file.h"
+#include "qtune/base/json_text.h"
 
 namespace qtune {
 namespace {
@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 json read_object(const fs::path& file) {
   std::error_code ignored;
   if (!fs::exists(file, ignored)) return json::object();
-  json object = json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
+  json object = json::parse(read_json_text(file), nullptr, /*allow_exceptions=*/false);
   return object.is_object() ? object : json::object();
 }
 

@@ -250,6 +250,7 @@ std::vector<GgufTensorToWrite> gguf_tensors(const ModelWeights& weights, const M
   ExpectedTensors expected = expected_tensors(config);
   std::vector<GgufTensorToWrite> tensors;
   if (config.rope_scaling.type == RopeScalingType::kLlama3) tensors.push_back(rope_tensor(config));
+  if (config.tied_embeddings) check_tied_head(weights);
   for (const auto& [name, tensor] : weights.tensors()) {
     const auto found = expected.find(name);
     if (found == expected.end()) {

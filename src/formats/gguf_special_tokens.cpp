@@ -8,6 +8,7 @@
 
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
+#include "qtune/base/json_text.h"
 #include "qtune/base/log.h"
 
 namespace qtune {
@@ -23,7 +24,7 @@ json read_object(const fs::path& file) {
   const auto keep = [](int depth, json::parse_event_t event, json& value) {
     return depth != 1 || event != json::parse_event_t::key || value != "model";
   };
-  json object = json::parse(read_file(file), keep, /*allow_exceptions=*/false);
+  json object = json::parse(read_json_text(file), keep, /*allow_exceptions=*/false);
   if (!object.is_object()) {
     throw CheckpointError(
         fmt::format("{}: expected a JSON object ---> copy or download the file again", file.string()));

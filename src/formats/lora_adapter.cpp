@@ -121,7 +121,7 @@ void LoraAdapter::check_module(const std::string& name, const Module& module) co
   const std::string path = file_.path().string();
   for (const bool is_a : {true, false}) {
     const TensorView* tensor = is_a ? module.a : module.b;
-    const std::string tensor_name = is_a ? lora_a_name(name) : lora_b_name(name);
+    const std::string tensor_name = quote_name(is_a ? lora_a_name(name) : lora_b_name(name));
     if (tensor == nullptr) throw CheckpointError(fmt::format("{}: tensor {} is missing", path, tensor_name));
     const bool matrix = tensor->shape.size() == 2;
     if (!matrix || tensor->shape[is_a ? 0 : 1] != config_.rank) {
@@ -166,7 +166,7 @@ TensorToWrite merged_weight(const TensorView& tensor, const LoraAdapter& adapter
     throw CheckpointError(
         fmt::format("{}: {}: expected the adapter of a floating weight of shape {}, found {} {} in "
                     "the model ---> the adapter belongs to another model",
-                    adapter.weights_path().string(), module, shape_text(expected), dtype_name(tensor.dtype),
+                    adapter.weights_path().string(), quote_name(module), shape_text(expected), dtype_name(tensor.dtype),
                     shape_text(tensor.shape)));
   }
   TensorToWrite out{.name = tensor.name, .dtype = dtype, .shape = tensor.shape, .values = {}};

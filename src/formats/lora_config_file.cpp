@@ -9,13 +9,13 @@
 #include <set>
 
 #include "qtune/base/error.h"
-#include "qtune/base/file.h"
+#include "qtune/base/json_text.h"
 #include "quote_name.h"
 
 namespace qtune {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;  // ordered_json looks through all keys for each new one
 
 constexpr int64_t kMostRank = 1 << 20;
 
@@ -49,7 +49,7 @@ class ConfigReader {
                       "LoRA adapter",
                       path.string()));
     }
-    json_ = Json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+    json_ = Json::parse(read_json_text(path, kMaxSettingsBytes), nullptr, /*allow_exceptions=*/false);
     if (!json_.is_object()) {
       throw CheckpointError(fmt::format("{}: expected a JSON object ---> copy the file again", path.string()));
     }

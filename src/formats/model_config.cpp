@@ -7,8 +7,9 @@
 
 #include "other_models.h"
 #include "qtune/base/error.h"
-#include "qtune/base/file.h"
+#include "qtune/base/json_text.h"
 #include "qtune/base/log.h"
+#include "quote_name.h"
 
 namespace qtune {
 namespace {
@@ -18,7 +19,9 @@ using nlohmann::json;
 json read_json(const std::filesystem::path& path) {
   std::string text;
   try {
-    text = read_file(path);
+    text = read_json_text(path, kMaxSettingsBytes);
+  } catch (const CheckpointError&) {
+    throw;
   } catch (const Error& e) {
     throw CheckpointError(
         fmt::format("{} ---> model_name_or_path must name a folder with config.json, a tokenizer and "
@@ -30,7 +33,7 @@ json read_json(const std::filesystem::path& path) {
     if (!value.is_object()) throw CheckpointError(fmt::format("{}: expected a JSON object", path.string()));
     return value;
   } catch (const json::exception& e) {
-    throw CheckpointError(fmt::format("{}: not valid JSON: {}", path.string(), e.what()));
+    throw CheckpointError(fmt::format("{}: not valid JSON: {}", path.string(), std::string(e.what()).substr(0, 200)));
   }
 }
 
@@ -94,7 +97,7 @@ RopeScaling read_rope_scaling(const Fields& rope, const std::string& type, const
     throw CheckpointError(
         fmt::format("{}.rope_type: expected default, linear or llama3, found {} ---> this version does not compute "
                     "such rotary positions",
-                    where, type));
+                    where, quote_name(type)));
   }
   scaling.factor = rope.positive("factor");
   scaling.type = RopeScalingType::kLinear;
@@ -167,8 +170,8 @@ const Family& find_family(const std::string& model_type, const std::string& path
     known += fmt::format("{}{}", known.empty() ? "" : ", ", family.model_type);
   }
   throw CheckpointError(
-      fmt::format("{}: model_type: expected one of {}, found \"{}\" ---> this version does not train that family", path,
-                  known, model_type));
+      fmt::format("{}: model_type: expected one of {}, found {} ---> this version does not train that family", path,
+                  known, quote_name(model_type)));
 }
 
 void read_eos(const json& source, const std::string& path, std::vector<int32_t>& eos_ids) {
@@ -193,7 +196,7 @@ void check_supported(const ModelConfig& c, const Fields& fields, const std::stri
     }
   }
   if (const std::string act = fields.text("hidden_act", "silu"); act != "silu") {
-    throw CheckpointError(fmt::format("{}: hidden_act: expected silu, found {}", path, act));
+    throw CheckpointError(fmt::format("{}: hidden_act: expected silu, found {}", path, quote_name(act)));
   }
   if (c.num_heads % c.num_kv_heads != 0) {
     throw CheckpointError(fmt::format("{}: num_attention_heads ({}) is not a multiple of num_key_value_heads ({})",
@@ -201,6 +204,22 @@ void check_supported(const ModelConfig& c, const Fields& fields, const std::stri
   }
   if (c.head_dim % 2 != 0) {
     throw CheckpointError(fmt::format("{}: head_dim: expected an even number, found {}", path, c.head_dim));
+  }
+}
+
+/// Products of sizes are computed in 64 bits, here and wherever memory is planned.
+void check_sizes(const ModelConfig& c, const std::string& path) {
+  constexpr double kMostWeights = 1e15;
+  const auto size = [](int64_t value) { return static_cast<double>(value); };
+  const double hidden = size(c.hidden_size), q_rows = size(c.num_heads) * size(c.head_dim);
+  const double kv_rows = size(c.num_kv_heads) * size(c.head_dim);
+  const double layer = hidden * (2 * q_rows + 2 * kv_rows + 3 * size(c.intermediate_size));
+  const double weights = size(c.num_layers) * layer + 2 * size(c.vocab_size) * hidden;
+  if (weights > kMostWeights) {
+    throw CheckpointError(
+        fmt::format("{}: expected sizes of a model of at most {:.0e} weights, found {:.0e} ---> the "
+                    "file is damaged; copy or download it again",
+                    path, kMostWeights, weights));
   }
 }
 
@@ -255,6 +274,7 @@ ModelConfig read_model_config(const std::filesystem::path& folder) {
   const std::filesystem::path generation = folder / "generation_config.json";
   if (std::filesystem::exists(generation)) read_eos(read_json(generation), generation.string(), c.eos_ids);
   check_supported(c, fields, path);
+  check_sizes(c, path);
   return c;
 }
 

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "other_models.h"
@@ -69,7 +71,7 @@ void ModelWeights::open_shards(const std::filesystem::path& index_path) {
         throw CheckpointError(
             fmt::format("{}: expected the shard {} that {} names, found no such file ---> copy or "
                         "download it",
-                        folder_.string(), shard, index_path.filename().string()));
+                        folder_.string(), quote_name(shard), index_path.filename().string()));
       }
       files_.push_back(std::make_unique<SafetensorsFile>(folder_ / shard));
       file = files_.back().get();
@@ -79,7 +81,7 @@ void ModelWeights::open_shards(const std::filesystem::path& index_path) {
       throw CheckpointError(
           fmt::format("{}: tensor {}: expected it in {}, found none of that name ---> shards and "
                       "index belong to different models; copy or download them again",
-                      index_path.string(), quote_name(tensor), shard));
+                      index_path.string(), quote_name(tensor), quote_name(shard)));
     }
     tensors_.emplace(tensor, view);
   }
@@ -94,6 +96,26 @@ void ModelWeights::open_shards(const std::filesystem::path& index_path) {
 const TensorView* ModelWeights::find(std::string_view name) const {
   const auto found = tensors_.find(name);
   return found == tensors_.end() ? nullptr : found->second;
+}
+
+void check_tied_head(const ModelWeights& weights) {
+  const TensorView *head = weights.find("lm_head.weight"), *table = weights.find("model.embed_tokens.weight");
+  if (head == nullptr || table == nullptr) return;
+  bool equal = head->dtype == table->dtype && head->shape == table->shape;
+  constexpr size_t kPiece = 16 << 20;
+  for (size_t first = 0; equal && first < head->bytes.size(); first += kPiece) {
+    const size_t count = std::min(kPiece, head->bytes.size() - first);
+    const auto a = head->bytes.subspan(first, count), b = table->bytes.subspan(first, count);
+    equal = std::memcmp(a.data(), b.data(), count) == 0;
+    release_pages(a);
+    release_pages(b);
+  }
+  if (equal) return;
+  throw CheckpointError(
+      fmt::format("{}: tie_word_embeddings is true, but lm_head.weight is another tensor than "
+                  "model.embed_tokens.weight ---> set tie_word_embeddings: false in config.json to use both, or "
+                  "remove lm_head.weight",
+                  weights.folder().string()));
 }
 
 }  // namespace qtune

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -63,6 +64,35 @@ std::vector<std::vector<TensorToWrite>> make_shards(std::vector<TensorToWrite> t
   return shards;
 }
 
+/// Shards that wait for the others, under names like AtomicFileWriter's: what a killed process leaves is swept with
+/// them, what a failing one leaves goes here.
+class WaitingShards {
+ public:
+  explicit WaitingShards(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  WaitingShards(const WaitingShards&) = delete;
+  WaitingShards& operator=(const WaitingShards&) = delete;
+  ~WaitingShards() {
+    std::error_code ignored;
+    for (const std::string& name : names_) std::filesystem::remove(waiting(name), ignored);
+  }
+  std::filesystem::path add(const std::string& name) {
+    names_.push_back(name);
+    return waiting(name);
+  }
+  void rename_all() {
+    for (const std::string& name : names_) std::filesystem::rename(waiting(name), folder_ / name);
+    names_.clear();
+  }
+
+ private:
+  std::filesystem::path waiting(const std::string& name) const {
+    return folder_ / fmt::format("{}.tmp-{}-0", name, ::getpid());
+  }
+
+  std::filesystem::path folder_;
+  std::vector<std::string> names_;
+};
+
 /// A reader takes model.safetensors before an index: weights of an earlier model must not stay beside the new ones.
 void remove_other_weights(const std::filesystem::path& folder, const std::set<std::string, std::less<>>& written) {
   std::vector<std::filesystem::path> old;
@@ -85,6 +115,8 @@ uint64_t TensorToWrite::num_bytes() const {
   }
   return result;
 }
+
+void remove_model_weights(const std::filesystem::path& folder) { remove_other_weights(folder, {}); }
 
 void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWrite> tensors,
                        const std::map<std::string, std::string>& metadata) {
@@ -114,6 +146,7 @@ void write_model_weights(const std::filesystem::path& folder, std::vector<Tensor
   nlohmann::ordered_json index = {{"metadata", {{"total_size", 0}}}, {"weight_map", nlohmann::json::object()}};
   uint64_t total = 0;
   std::map<std::string, std::string> weight_map;
+  WaitingShards waiting(folder);
   for (size_t i = 0; i < shards.size(); ++i) {
     const std::string name = fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
     for (const TensorToWrite& tensor : shards[i]) {
@@ -122,13 +155,17 @@ void write_model_weights(const std::filesystem::path& folder, std::vector<Tensor
         throw Error(fmt::format("{}: two tensors named {} to write", folder.string(), quote_name(tensor.name)));
       }
     }
-    write_safetensors(folder / name, std::move(shards[i]));
+    // Aside, until all are there: a save that fails half-way leaves an earlier model as it was.
+    write_safetensors(waiting.add(name), std::move(shards[i]));
   }
   index["metadata"]["total_size"] = total;
   index["weight_map"] = nlohmann::json(weight_map);
-  write_file_atomic(folder / kIndexFile, index.dump(2) + "\n");
   std::set<std::string, std::less<>> written = {kIndexFile};
   for (const auto& [tensor, name] : weight_map) written.insert(name);
+  // Without an index a reader finds no model, rather than shards of two.
+  std::filesystem::remove(folder / kIndexFile);
+  waiting.rename_all();
+  write_file_atomic(folder / kIndexFile, index.dump(2) + "\n");
   remove_other_weights(folder, written);
 }
 

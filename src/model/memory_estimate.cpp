@@ -32,6 +32,15 @@ int64_t workspace_bytes(const ModelConfig& c, const TrainingShape& shape, int64_
   return bytes;
 }
 
+/// An evaluation runs in the same buffers, one layer's at a time; they grow where its batches are larger.
+void add_evaluation(MemoryEstimate& m, const ModelConfig& c, const TrainingShape& shape, int64_t element) {
+  const int64_t more_tokens = std::max<int64_t>(0, shape.num_eval_tokens - shape.num_tokens);
+  const int64_t more_targets = std::max<int64_t>(0, shape.num_eval_targets - shape.num_targets);
+  m.activations += more_tokens * (kFloat * c.hidden_size + saved_per_token(c, element));
+  m.workspace += more_tokens * element * (3 * c.hidden_size + c.intermediate_size);  // normed, projected, layer_out; h
+  m.workspace += more_targets * (element + kFloat) * c.hidden_size;
+}
+
 }  // namespace
 
 MemoryEstimate estimate_training_memory(const ModelConfig& c, const TrainingShape& shape) {
@@ -46,6 +55,7 @@ MemoryEstimate estimate_training_memory(const ModelConfig& c, const TrainingShap
   m.activations = shape.num_tokens *
                   (c.num_layers * input_per_token + (shape.gradient_checkpointing ? saved : c.num_layers * saved));
   m.workspace = workspace_bytes(c, shape, element);
+  add_evaluation(m, c, shape, element);
   m.program = int64_t{175} << 20;
   return m;
 }

@@ -13,6 +13,12 @@ void carry_tokenizer_over(const std::filesystem::path& source, const std::filesy
   for (const std::filesystem::path& name : tokenizer_files(source)) carry_over(name, source, target);
 }
 
+/// Files of the other kind of training would be found first by who loads the folder: transformers takes an adapter
+/// before the weights beside it.
+void remove_files(const std::filesystem::path& folder, const std::vector<std::string>& names) {
+  for (const std::string& name : names) std::filesystem::remove(folder / name);
+}
+
 }  // namespace
 
 void save_model(Model& model, const std::filesystem::path& source, const std::filesystem::path& target,
@@ -39,8 +45,11 @@ void save_adapter(Model& model, const std::filesystem::path& source, const std::
 void save_trained(Model& model, const std::filesystem::path& source, const std::filesystem::path& target, Dtype dtype) {
   if (model.lora()) {
     save_adapter(model, source, target);
+    remove_model_weights(target);
+    remove_files(target, {"config.json", "generation_config.json"});
   } else {
     save_model(model, source, target, dtype);
+    remove_files(target, {kLoraWeightsFile, kLoraConfigFile});
   }
 }
 

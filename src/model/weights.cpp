@@ -105,6 +105,7 @@ void check_tensors(const ModelWeights& weights, const ModelConfig& config) {
     }
     expected.insert(name);
   });
+  if (config.tied_embeddings) check_tied_head(weights);
   for (const auto& [name, view] : weights.tensors()) {
     // Old files carry the rotary frequencies, and tied models a second copy of the table; both follow from the rest.
     const bool derived = name.ends_with(".rotary_emb.inv_freq") || (config.tied_embeddings && name == "lm_head.weight");

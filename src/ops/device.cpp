@@ -1,10 +1,13 @@
 #include "qtune/ops/device.h"
 
+#include <ATen/Context.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <filesystem>
 
+#include "qtune/base/log.h"
 #include "qtune/base/memory.h"
 #include "qtune/ops/device_ops.h"
 
@@ -72,6 +75,26 @@ GpuSupport load() {
 const GpuSupport& load_gpu_support() {
   static const GpuSupport support = load();
   return support;
+}
+
+at::Device choose_device(DeviceChoice choice) {
+  if (choice == DeviceChoice::kCpuOnly) return at::kCPU;
+  const GpuSupport& gpus = load_gpu_support();
+  if (gpus.gpu_unused) spdlog::warn("this machine has a GPU, but it is not used: {}", gpus.why_none);
+  if (gpus.num_devices == 0) return at::kCPU;
+  const at::Device device(at::kCUDA, 0);
+  spdlog::info("GPU: {}", device_ops(at::kCUDA)->describe());
+  return device;
+}
+
+void use_deterministic_kernels() {
+  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);  // what the user has set stays
+  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
+}
+
+int64_t available_memory_bytes(at::Device device) {
+  const DeviceOps* ops = device_ops(device.type());
+  return ops == nullptr ? available_memory_bytes() : ops->free_memory_bytes();
 }
 
 int64_t peak_memory_bytes(at::Device device) {

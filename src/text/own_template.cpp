@@ -9,6 +9,7 @@
 
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
+#include "qtune/base/json_text.h"
 #include "qtune/jinja/template.h"
 #include "special_tokens.h"
 #include "turn_places.h"
@@ -33,7 +34,7 @@ std::optional<TemplateSource> read_source(const std::filesystem::path& folder) {
     return TemplateSource{file, read_file(file)};
   const auto file = folder / "tokenizer_config.json";
   if (!std::filesystem::exists(file)) return std::nullopt;
-  const json config = json::parse(read_file(file), nullptr, false);
+  const json config = json::parse(read_json_text(file), nullptr, false);
   if (!config.is_object())
     throw CheckpointError(fmt::format("{}: expected a JSON object, found something else", file.string()));
   const auto found = config.find("chat_template");

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "qtune/base/error.h"
-#include "qtune/base/file.h"
+#include "qtune/base/json_text.h"
 #include "special_tokens.h"
 
 namespace qtune {
@@ -15,7 +15,7 @@ using nlohmann::json;
 json read_object(const std::filesystem::path& file) {
   std::string text;
   try {
-    text = read_file(file);
+    text = read_json_text(file);
   } catch (const Error&) {
     return json::object();
   }

@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "qtune/base/error.h"
-#include "qtune/base/file.h"
+#include "qtune/base/json_text.h"
 
 namespace qtune {
 namespace {
@@ -20,7 +20,7 @@ constexpr const char* kNames[] = {"bos_token", "eos_token", "unk_token", "sep_to
 /// A JSON object from a file; an empty one when there is no such file.
 json read_object(const std::filesystem::path& file) {
   if (!std::filesystem::exists(file)) return json::object();
-  json value = json::parse(read_file(file), nullptr, false);
+  json value = json::parse(read_json_text(file), nullptr, false);
   if (!value.is_object())
     throw CheckpointError(fmt::format("{}: expected a JSON object, found something else", file.string()));
   return value;
@@ -78,7 +78,7 @@ json read_tokenizer_head(const std::filesystem::path& file) {
   const auto keep = [](int depth, json::parse_event_t event, const json& key) {
     return !(event == json::parse_event_t::key && depth == 1 && key != "added_tokens");
   };
-  return json::parse(read_file(file), keep, false);
+  return json::parse(read_json_text(file), keep, false);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "decode.h"
 #include "qtune/base/error.h"
+#include "qtune/base/one_line.h"
 #include "tokenizer_sentencepiece.h"
 #include "tokenizer_sink.h"
 #include "tokenizer_spec.h"
@@ -51,6 +52,7 @@ class BpeTokenizer final : public SinkTokenizer {
         pre_tokenizer_(spec.pre_tokenizer),
         decoder_(spec.decoder),
         joins_with_spaces_(spec.joins_with_spaces) {
+    reserve_ids(spec);
     for (const auto& [token, id] : spec.model.vocab) add_token(token, id);
     std::vector<AddedToken> raw, normalized;
     for (AddedToken token : spec.added_tokens) {
@@ -69,6 +71,7 @@ class BpeTokenizer final : public SinkTokenizer {
     raw_tokens_ = AddedTokenFinder(std::move(raw));
     normalized_tokens_ = AddedTokenFinder(std::move(normalized));
     if (decoder_.size() == 1 && decoder_[0].kind == DecodeStep::Kind::kByteLevel) {
+      bytes_.reserve(tokens_.size());
       for (const std::string& token : tokens_) bytes_.push_back(byte_level_bytes(token));
     }
   }
@@ -102,6 +105,15 @@ class BpeTokenizer final : public SinkTokenizer {
   int64_t vocab_size() const override { return static_cast<int64_t>(tokens_.size()); }
 
  private:
+  /// Grown step by step, tables of far-apart ids would take twice the memory.
+  void reserve_ids(const TokenizerSpec& spec) {
+    int32_t highest = 0;
+    for (const auto& [token, id] : spec.model.vocab) highest = std::max(highest, id);
+    for (const AddedToken& token : spec.added_tokens) highest = std::max(highest, token.id);
+    tokens_.reserve(static_cast<size_t>(highest) + 1);
+    known_.reserve(static_cast<size_t>(highest) + 1);
+  }
+
   void add_token(const std::string& token, int32_t id) {
     const auto index = static_cast<size_t>(id);
     if (index >= tokens_.size()) {
@@ -243,7 +255,7 @@ std::unique_ptr<Tokenizer> Tokenizer::load_tokenizer(const std::filesystem::path
   try {
     return std::make_unique<BpeTokenizer>(spec);
   } catch (const Error& e) {
-    throw CheckpointError(fmt::format("{}: {}", file.string(), e.what()));
+    throw CheckpointError(fmt::format("{}: {}", file.string(), one_line(e.what())));
   }
 }
 

@@ -7,7 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "qtune/base/error.h"
-#include "qtune/base/file.h"
+#include "qtune/base/json_text.h"
+#include "qtune/base/one_line.h"
+#include "tokenizer_limits.h"
 
 namespace qtune {
 namespace {
@@ -17,14 +19,14 @@ namespace fs = std::filesystem;
 
 json read_object(const fs::path& file) {
   if (!fs::exists(file)) return json::object();
-  json root = json::parse(read_file(file), nullptr, false);
+  json root = json::parse(read_json_text(file), nullptr, false);
   if (!root.is_object()) throw CheckpointError(fmt::format("{}: expected a JSON object", file.string()));
   return root;
 }
 
 class AdditionsReader {
  public:
-  explicit AdditionsReader(size_t num_pieces) : max_id_(4 * num_pieces + 1'000'000) {}
+  explicit AdditionsReader(size_t num_pieces) : max_id_(token_id_limit(num_pieces)) {}
 
   void read_added_tokens(const json& root) {
     for (const auto& [content, id] : root.items()) {
@@ -108,7 +110,7 @@ TokenizerAdditions read_tokenizer_additions(const fs::path& folder, size_t num_p
   } catch (const CheckpointError&) {
     throw;
   } catch (const Error& e) {
-    throw CheckpointError(fmt::format("{}: {}", file.string(), e.what()));
+    throw CheckpointError(fmt::format("{}: {}", file.string(), one_line(e.what())));
   }
   out.tokens = reader.tokens();
   return out;

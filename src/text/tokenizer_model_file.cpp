@@ -10,6 +10,7 @@
 
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
+#include "qtune/base/one_line.h"
 #include "tokenizer_charsmap.h"
 #include "unicode.h"
 
@@ -196,7 +197,8 @@ SentencePieceFile read_sentencepiece_file(const std::filesystem::path& file) {
   } catch (const std::filesystem::filesystem_error& e) {
     throw CheckpointError(fmt::format("{}: cannot be read: {}", file.string(), e.code().message()));
   } catch (const Error& e) {
-    throw CheckpointError(fmt::format("{}: not a sentencepiece model that can be used: {}", file.string(), e.what()));
+    throw CheckpointError(
+        fmt::format("{}: not a sentencepiece model that can be used: {}", file.string(), one_line(e.what())));
   }
 }
 

@@ -25,9 +25,13 @@ constexpr std::string_view kWordMark = "\xE2\x96\x81";  // U+2581
 constexpr float kAddedScore = -1000;                    // as llama.cpp's converter gives them
 
 /// "▁" stands for a space in the tokens of sentencepiece; text is searched for added tokens before that.
-std::string with_spaces(std::string text) {
-  for (size_t at; (at = text.find(kWordMark)) != std::string::npos;) text.replace(at, kWordMark.size(), " ");
-  return text;
+std::string with_spaces(std::string_view text) {
+  std::string out;
+  size_t done = 0;
+  for (size_t at; (at = text.find(kWordMark, done)) != std::string_view::npos; done = at + kWordMark.size()) {
+    out.append(text, done, at - done).append(1, ' ');
+  }
+  return out.append(text, done);
 }
 
 /// Added tokens that stand for structure although the file does not call them special.

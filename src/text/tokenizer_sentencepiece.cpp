@@ -10,6 +10,7 @@
 #include "bpe_cache.h"
 #include "bpe_cuts.h"
 #include "qtune/base/error.h"
+#include "qtune/base/one_line.h"
 #include "tokenizer_added_files.h"
 #include "tokenizer_model_file.h"
 #include "tokenizer_sink.h"
@@ -244,7 +245,7 @@ std::unique_ptr<Tokenizer> load_sentencepiece_tokenizer(const fs::path& model_fo
   try {
     return std::make_unique<SentencePieceTokenizer>(content, additions);
   } catch (const Error& e) {
-    throw CheckpointError(fmt::format("{}: {}", file.string(), e.what()));
+    throw CheckpointError(fmt::format("{}: {}", file.string(), one_line(e.what())));
   }
 }
 

@@ -8,7 +8,9 @@
 #include <unordered_set>
 
 #include "qtune/base/error.h"
-#include "qtune/base/file.h"
+#include "qtune/base/json_text.h"
+#include "qtune/base/one_line.h"
+#include "tokenizer_limits.h"
 #include "unicode.h"
 
 namespace qtune {
@@ -61,8 +63,7 @@ size_t count_member(const json& object, const char* key, const std::string& wher
 }
 
 int32_t parse_id(const json& value, size_t num_tokens, const std::string& where) {
-  // what a table of ids may be asked to hold is bounded by the file's own size
-  const uint64_t limit = 4 * static_cast<uint64_t>(num_tokens) + 1'000'000;
+  const uint64_t limit = token_id_limit(num_tokens);
   if (!value.is_number_unsigned() || value.get<uint64_t>() >= limit) {
     refuse(fmt::format("{}: expected a token id below {}, found {}", where, limit, shown(value)));
   }
@@ -357,6 +358,7 @@ TokenizerSpec parse_spec(const json& root) {
   parse_added_tokens(root, spec);
   parse_decoder(root, spec);
   check_post_processor(root);
+  check_steps(spec);
   return spec;
 }
 
@@ -368,13 +370,14 @@ TokenizerSpec read_tokenizer_spec(const std::filesystem::path& file) {
         fmt::format("{}: expected a file ---> put the model's own tokenizer.json there", file.string()));
   }
   try {
-    return parse_spec(json::parse(read_file(file)));
+    return parse_spec(json::parse(read_json_text(file)));
   } catch (const json::exception& e) {
-    std::string reason = e.what();
-    std::replace(reason.begin(), reason.end(), '\n', ' ');
-    throw CheckpointError(fmt::format("{}: expected JSON, found a fault: {}", file.string(), reason.substr(0, 200)));
+    const std::string reason = one_line(std::string(e.what()).substr(0, 200));
+    throw CheckpointError(fmt::format("{}: expected JSON, found a fault: {}", file.string(), reason));
+  } catch (const CheckpointError&) {
+    throw;
   } catch (const Error& e) {
-    throw CheckpointError(fmt::format("{}: {}", file.string(), e.what()));
+    throw CheckpointError(fmt::format("{}: {}", file.string(), one_line(e.what())));
   }
 }
 

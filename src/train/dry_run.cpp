@@ -1,4 +1,5 @@
 #include "qtune/train/dry_run.h"
+#include "qtune/ops/device.h"
 
 #include <fmt/format.h>
 
@@ -97,7 +98,8 @@ std::string dry_run(const LoadedConfig& loaded, MarkStyle marks) {
   const auto checkpoint = find_checkpoint(c);
   const TrainingPlan plan = plan_training(loaded);
   check_weight_files(c.model_name_or_path, plan.model);
-  const TrainingShape shape = decided_shape(c, plan);
+  const TrainingShape shape =
+      decided_shape(c, plan, choose_device(c.use_cpu ? DeviceChoice::kCpuOnly : DeviceChoice::kGpuIfAny));
   std::string text = line(
       "model", fmt::format("{}, {:.1f} M parameters, {} compute", c.model_name_or_path,
                            static_cast<double>(plan.model.num_parameters()) / 1e6, c.bf16 ? "bfloat16" : "float32"));

@@ -4,7 +4,7 @@
 
 #include "qtune/base/file.h"
 #include "qtune/base/log.h"
-#include "qtune/base/memory.h"
+#include "qtune/ops/device.h"
 #include "qtune/train/config_options.h"
 
 namespace qtune {
@@ -32,6 +32,16 @@ TrainingShape training_shape(const TrainConfig& config, const TrainingPlan& plan
       shape.num_targets = std::max(shape.num_targets, num_targets);
     }
   }
+  const auto eval_batch = static_cast<size_t>(config.per_device_eval_batch_size);
+  for (size_t first = 0; first < plan.eval_samples.size(); first += eval_batch) {
+    int64_t num_tokens = 0, num_targets = 0;
+    for (size_t i = first; i < std::min(plan.eval_samples.size(), first + eval_batch); ++i) {
+      num_tokens += plan.eval_samples.num_tokens(i);
+      num_targets += plan.eval_samples.num_trainable_tokens(i);
+    }
+    shape.num_eval_tokens = std::max(shape.num_eval_tokens, num_tokens);
+    shape.num_eval_targets = std::max(shape.num_eval_targets, num_targets);
+  }
   return shape;
 }
 
@@ -39,9 +49,9 @@ bool needs_gradient_checkpointing(const ModelConfig& model, const TrainingShape&
   return estimate_training_memory(model, shape).total() > available_bytes / 10 * 9;
 }
 
-TrainingShape decided_shape(const TrainConfig& config, const TrainingPlan& plan) {
+TrainingShape decided_shape(const TrainConfig& config, const TrainingPlan& plan, at::Device device) {
   TrainingShape shape = training_shape(config, plan);
-  const int64_t available = available_memory_bytes();
+  const int64_t available = available_memory_bytes(device);
   if (config.gradient_checkpointing || !needs_gradient_checkpointing(plan.model, shape, available)) return shape;
   spdlog::info("gradient_checkpointing: on, since training would take about {} of the {} that are free",
                format_bytes(static_cast<uint64_t>(estimate_training_memory(plan.model, shape).total())),

@@ -15,8 +15,8 @@ TrainingShape training_shape(const TrainConfig& config, const TrainingPlan& plan
 /// gradient_checkpointing: null. True where training takes more than nine tenths of `available_bytes` without it.
 bool needs_gradient_checkpointing(const ModelConfig& model, const TrainingShape& shape, int64_t available_bytes);
 
-/// training_shape with gradient_checkpointing decided by this machine's memory where the config leaves it open; says so
-/// in the log when that turns it on.
-TrainingShape decided_shape(const TrainConfig& config, const TrainingPlan& plan);
+/// training_shape with gradient_checkpointing decided by the device's free memory where the config leaves it open; says
+/// so in the log when that turns it on.
+TrainingShape decided_shape(const TrainConfig& config, const TrainingPlan& plan, at::Device device);
 
 }  // namespace qtune

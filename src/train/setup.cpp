@@ -8,6 +8,7 @@
 #include "qtune/base/hash.h"
 #include "qtune/base/log.h"
 #include "qtune/config/print_config.h"
+#include "qtune/ops/device.h"
 #include "qtune/train/config_options.h"
 #include "run.h"
 
@@ -101,7 +102,9 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
   const std::optional<fs::path> checkpoint = find_checkpoint(c);
   TrainingPlan plan = plan_training(loaded);
   ModelOptions options = model_options(c);
-  options.gradient_checkpointing = decided_shape(c, plan).gradient_checkpointing;
+  if (c.full_determinism) use_deterministic_kernels();
+  options.device = choose_device(c.use_cpu ? DeviceChoice::kCpuOnly : DeviceChoice::kGpuIfAny);
+  options.gradient_checkpointing = decided_shape(c, plan, options.device).gradient_checkpointing;
 
   TrainingRun run{.loaded = loaded,
                   .folder = std::move(folder),

@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "nonfinite.h"
-#include "qtune/base/memory.h"
+#include "qtune/ops/device.h"
 #include "qtune/score/score_pass.h"
 #include "run.h"
 
@@ -37,6 +37,7 @@ std::vector<TokenizedSample> next_samples(TrainingRun& run) {
 }
 
 std::vector<SampleScores> score_samples(TrainingRun& run, const SamplePointers& samples) {
+  const ProfileRange range(run.model.options().device, "score");
   if (run.pruner.needs_scores()) return score_pass(run.model, samples, run.config().per_device_train_batch_size);
   std::vector<SampleScores> scores;
   for (const TokenizedSample* sample : samples) scores.push_back(unscored(*sample));
@@ -62,6 +63,7 @@ PruneDecision decide(const TrainingRun& run, std::span<const SampleScores> score
 /// Gradients of the sum of nll over all kept tokens, micro-batch by micro-batch. Returns the nll of each, in order, on
 /// the model's device: nothing waits for them here.
 at::Tensor backward_sum(TrainingRun& run, std::span<const PackedSample> kept) {
+  const ProfileRange range(run.model.options().device, "train");
   std::vector<at::Tensor> nll;
   const size_t micro_batch = static_cast<size_t>(run.config().per_device_train_batch_size);
   run.model.zero_gradients();
@@ -112,6 +114,7 @@ void train_on_kept(TrainingRun& run, const SamplePointers& samples, const std::v
   const at::Tensor nll_N = backward_sum(run, kept);
   clock.end(m.seconds.train);
 
+  const ProfileRange range(run.model.options().device, "optimizer");
   run.optimizer->update(m.learning_rate, scale, run.config().max_grad_norm, nll_N);
   // The one wait of a step besides that for the scores.
   m.grad_norm = run.optimizer->finish_update();
@@ -164,7 +167,7 @@ StepResult train_step(TrainingRun& run) {
   run.state.tokens_seen += m.tokens_seen;
   run.state.tokens_scored += m.tokens_scored;
   run.state.tokens_trained += m.tokens_trained;
-  m.peak_memory_bytes = peak_memory_bytes();
+  m.peak_memory_bytes = peak_memory_bytes(run.model.options().device);
   return result;
 }
 

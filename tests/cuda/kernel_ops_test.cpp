@@ -113,8 +113,9 @@ TEST(KernelOps, RunsOfAModelHaveTheSameBits) {
 
 TEST(KernelOps, AnAdaptersGradientsEqualTheCpusWithDropout) {
   const ModelFixture fixture("llama_untied");
-  const ModelOptions options{.use = ModelUse::kTraining,
-                             .adapter = AdapterOptions{.folder = {}, .config = {.rank = 4, .dropout = 0.25}, .seed = 3}};
+  const ModelOptions options{
+      .use = ModelUse::kTraining,
+      .adapter = AdapterOptions{.folder = {}, .config = {.rank = 4, .dropout = 0.25}, .seed = 3}};
   Model expected = Model::load(fixture.folder(), options), found = Model::load(fixture.folder(), options);
   for (Model* model : {&expected, &found}) {
     for (Parameter& p : model->parameters()) p.master.copy_(p.master + 0.01);  // B starts at zero

@@ -47,6 +47,8 @@ void KernelOps::attention_backward(const at::Tensor& dout, const at::Tensor& qkv
   attention_backward_reference(dout, qkv_NX, out, logsumexp_HN, borders.cu_seqlens, shape, dqkv_NX);
 }
 
+std::string KernelOps::describe() const { return "kernels on the CPU"; }
+int64_t KernelOps::free_memory_bytes() const { return available_memory_bytes(); }
 int64_t KernelOps::peak_memory_bytes() const { return qtune::peak_memory_bytes(); }
 void KernelOps::push_range(const char* /*name*/) const {}
 void KernelOps::pop_range() const {}

@@ -295,6 +295,22 @@ TEST_F(ModelConfigTest, LongValuesAreCutInTheMessage) {
   }
 }
 
+TEST_F(ModelConfigTest, LineBreaksInNamesAreEscapedInTheMessage) {
+  expect_refused(with("model_type", "a\nb"), {R"(model_type: expected one of)", R"("a\nb")"});
+  expect_refused(with("hidden_act", "a\nb"), {R"(hidden_act: expected silu, found "a\nb")"});
+  expect_refused(with("rope_parameters", {{"rope_type", "a\nb"}}), {R"(.rope_type: expected default)", R"("a\nb")"});
+}
+
+TEST_F(ModelConfigTest, SizesWhoseProductsDoNotFit64BitsAreRefused) {
+  json config = fixture_config("llama_tied");
+  for (const char* key : {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"}) {
+    config[key] = 2147483646;
+    if (std::string_view(key) == "vocab_size") continue;  // 2^31 rows of 64 are fine
+    config["head_dim"] = 2;
+    expect_refused(config, {"config.json", "at most 1e+15 weights", "--->"});
+  }
+}
+
 TEST_F(ModelConfigTest, ParametersAreCountedOnce) {
   // Embedding 331 * 64; a layer 64 * 128 + 64 * 64 + 3 * 64 * 112 and two norms of 64; the last norm.
   const int64_t layer = 64 * 128 + 64 * 64 + 3 * 64 * 112;

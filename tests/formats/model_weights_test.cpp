@@ -94,7 +94,9 @@ TEST(ModelWeights, AMissingShardIsNamed) {
   write_model_weights(dir.path(), three_tensors(), 8);
   std::filesystem::remove(dir / "model-00002-of-00002.safetensors");
   expect_error<CheckpointError>([&] { ModelWeights{dir.path()}; },
-                                "expected the shard model-00002-of-00002.safetensors");
+                                R"(expected the shard "model-00002-of-00002.safetensors")");
+  write_bytes(dir / std::string(kIndex), R"({"weight_map":{"a":"b\nc"}})");
+  expect_error<CheckpointError>([&] { ModelWeights{dir.path()}; }, R"(expected the shard "b\nc")");
 }
 
 TEST(ModelWeights, ATensorNotInItsShardIsNamed) {
@@ -123,6 +125,25 @@ TEST(ModelWeights, AnIndexOfTheWrongFormIsRefused) {
   }
   write_bytes(dir / std::string(kIndex), R"({"weight_map":)" + std::string(1'000'000, '['));
   expect_error<CheckpointError>([&] { ModelWeights{dir.path()}; }, "expected a JSON object");
+}
+
+/// Shards of two models must never lie together under one index.
+TEST(ModelWeights, AWriteThatFailsLeavesAnEarlierShardedModelWhole) {
+  const TempDir dir;
+  const auto tensors = [](const std::string& values, size_t last) {
+    std::vector<TensorToWrite> list;
+    for (const char* name : {"a", "b"}) {
+      list.push_back({.name = name, .dtype = Dtype::kU8, .shape = {64}, .values = std::as_bytes(std::span(values))});
+    }
+    list[1].values = std::as_bytes(std::span(values)).first(last);
+    return list;
+  };
+  const std::string old(64, 'o'), fresh(64, 'f');
+  write_model_weights(dir.path(), tensors(old, 64), 64);
+  EXPECT_THROW(write_model_weights(dir.path(), tensors(fresh, 63), 64), Error);
+  EXPECT_EQ(num_entries(dir.path()), 3u) << "two shards and their index";
+  const ModelWeights weights(dir.path());
+  for (const char* name : {"a", "b"}) EXPECT_EQ(weights.find(name)->bytes[0], std::byte{'o'}) << name;
 }
 
 }  // namespace

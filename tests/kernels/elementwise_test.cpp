@@ -18,7 +18,7 @@ TYPED_TEST_SUITE(ElementwiseKernel, ComputeTypes, ComputeTypeNames);
 template <class Body>
 void for_flat_sizes(Body body) {
   for (const int64_t size : kFlatSizes) {
-    for (const int64_t shift : {0, 1}) {
+    for (const int64_t shift : {0, 1, 2, 3, 4}) {
       SCOPED_TRACE(testing::Message() << size << " elements, shift " << shift);
       body(size, shift);
     }
@@ -38,8 +38,8 @@ TEST(ConvertKernel, RoundsToTheNearestAndTiesToEven) {
 
 TEST(ConvertKernel, ConvertsAllSizesBothWays) {
   for_flat_sizes([](int64_t size, int64_t shift) {
-    Buffer<float> from(random_values<float>(size, 1), shift), back(size, shift);
-    Buffer<Bf16> to(size, shift);
+    Buffer<float> from(random_values<float>(size, 1), shift_of(shift, 0)), back(size, shift_of(shift, 1));
+    Buffer<Bf16> to(size, shift_of(shift, 2));
     ASSERT_EQ(launch_convert(from.data(), to.data(), size, nullptr), cudaSuccess);
     ASSERT_EQ(launch_convert(to.data(), back.data(), size, nullptr), cudaSuccess);
     std::vector<Bf16> truth;
@@ -49,10 +49,18 @@ TEST(ConvertKernel, ConvertsAllSizesBothWays) {
   });
 }
 
+TEST(ConvertKernel, WalksMoreElementsThanAGridHasThreads) {
+  const int64_t size = 530'001;  // one by one: 2,048 blocks of 256 take 524,288
+  Buffer<float> from(random_values<float>(size, 1), 1);
+  Buffer<Bf16> to(size, 1);
+  ASSERT_EQ(launch_convert(from.data(), to.data(), size, nullptr), cudaSuccess);
+  EXPECT_EQ(simt::first_poisoned(to.values()), -1);
+}
+
 TYPED_TEST(ElementwiseKernel, AccumulateAddsInFloat32) {
   for_flat_sizes([](int64_t size, int64_t shift) {
-    Buffer<TypeParam> addend(random_values<TypeParam>(size, 1), shift);
-    Buffer<float> sum(random_values<float>(size, 2), shift);
+    Buffer<TypeParam> addend(random_values<TypeParam>(size, 1), shift_of(shift, 0));
+    Buffer<float> sum(random_values<float>(size, 2), shift_of(shift, 1));
     std::vector<float> truth = sum.values();
     for (size_t i = 0; i < truth.size(); ++i) truth[i] += static_cast<float>(widen(addend.data()[i]));
     ASSERT_EQ(launch_accumulate<TypeParam>(addend.data(), sum.data(), size, nullptr), cudaSuccess);
@@ -62,7 +70,7 @@ TYPED_TEST(ElementwiseKernel, AccumulateAddsInFloat32) {
 
 TYPED_TEST(ElementwiseKernel, ScaleMultipliesAndRoundsOnce) {
   for_flat_sizes([](int64_t size, int64_t shift) {
-    Buffer<TypeParam> x(random_values<TypeParam>(size, 1), shift);
+    Buffer<TypeParam> x(random_values<TypeParam>(size, 1), shift_of(shift, 0));
     std::vector<double> truth = widened(x.values());
     for (double& v : truth) v *= 0.3f;
     ASSERT_EQ(launch_scale<TypeParam>(x.data(), 0.3f, size, nullptr), cudaSuccess);
@@ -72,7 +80,7 @@ TYPED_TEST(ElementwiseKernel, ScaleMultipliesAndRoundsOnce) {
 
 TYPED_TEST(ElementwiseKernel, DropoutDrawsAsTheHostsGenerator) {
   for_flat_sizes([](int64_t size, int64_t shift) {
-    Buffer<TypeParam> x(random_values<TypeParam>(size, 1), shift), y(size, shift);
+    Buffer<TypeParam> x(random_values<TypeParam>(size, 1), shift_of(shift, 0)), y(size, shift_of(shift, 1));
     ASSERT_EQ(launch_dropout<TypeParam>({size, x.data(), y.data(), 0.3, 17, 29}, nullptr), cudaSuccess);
     std::vector<double> truth;
     CounterRng rng(17, 29);
@@ -108,8 +116,8 @@ TYPED_TEST(ElementwiseKernel, AddBiasRoundsOnce) {
     for (const int64_t shift : shifts_for(size)) {
       SCOPED_TRACE(size.text(shift));
       const int64_t n = size.rows, o = size.columns;
-      Buffer<TypeParam> y(random_values<TypeParam>(n * o, 1), shift);
-      Buffer<float> bias(random_values<float>(o, 2), shift);
+      Buffer<TypeParam> y(random_values<TypeParam>(n * o, 1), shift_of(shift, 0));
+      Buffer<float> bias(random_values<float>(o, 2), shift_of(shift, 1));
       std::vector<double> truth = widened(y.values());
       for (int64_t i = 0; i < n * o; ++i) truth[static_cast<size_t>(i)] += widen(bias.data()[i % o]);
       ASSERT_EQ(launch_add_bias<TypeParam>({n, o, bias.data(), y.data()}, nullptr), cudaSuccess);
@@ -123,8 +131,9 @@ TYPED_TEST(ElementwiseKernel, BiasGradientAddsAllRows) {
     for (const int64_t shift : shifts_for(size)) {
       SCOPED_TRACE(size.text(shift));
       const int64_t n = size.rows, o = size.columns;
-      Buffer<TypeParam> dy(random_values<TypeParam>(n * o, 1), shift);
-      Buffer<float> dbias(random_values<float>(o, 2), shift), workspace(bias_gradient_workspace(n, o), shift);
+      Buffer<TypeParam> dy(random_values<TypeParam>(n * o, 1), shift_of(shift, 0));
+      Buffer<float> dbias(random_values<float>(o, 2), shift_of(shift, 1)),
+          workspace(bias_gradient_workspace(n, o), shift_of(shift, 2));
       std::vector<double> truth = widened(dbias.values());
       for (int64_t i = 0; i < n * o; ++i) truth[static_cast<size_t>(i % o)] += widen(dy.data()[i]);
       ASSERT_EQ(launch_bias_gradient<TypeParam>({n, o, dy.data(), dbias.data(), workspace.data()}, nullptr),

@@ -31,8 +31,8 @@ TYPED_TEST(EmbedKernel, CopiesRowsExactly) {
       SCOPED_TRACE(size.text(shift));
       const int64_t n = size.rows, d = size.columns;
       const std::vector<int32_t> ids = make_ids(n);
-      Buffer<TypeParam> table(random_values<TypeParam>(kVocabulary * d, 1), shift);
-      Buffer<float> x(n * d, shift);
+      Buffer<TypeParam> table(random_values<TypeParam>(kVocabulary * d, 1), shift_of(shift, 0));
+      Buffer<float> x(n * d, shift_of(shift, 1));
       ASSERT_EQ(launch_embed<TypeParam>({n, d, table.data(), ids.data(), x.data()}, nullptr), cudaSuccess);
       std::vector<double> truth;
       for (int64_t i = 0; i < n * d; ++i)
@@ -47,9 +47,9 @@ struct Backward {
   Backward(const std::vector<int32_t>& ids, int64_t d, int64_t shift)
       : n(static_cast<int64_t>(ids.size())),
         dim(d),
-        dx(random_values<float>(n * d, 2), shift),
-        dtable(random_values<float>(kVocabulary * d, 3), shift),
-        workspace(embed_backward_workspace(n, d), shift),
+        dx(random_values<float>(n * d, 2), shift_of(shift, 0)),
+        dtable(random_values<float>(kVocabulary * d, 3), shift_of(shift, 1)),
+        workspace(embed_backward_workspace(n, d), shift_of(shift, 2)),
         truth(widened(dtable.values())),
         in_order(dtable.values()),
         order(ids.size()) {
@@ -79,7 +79,7 @@ struct Backward {
 TEST(EmbedBackwardKernel, AddsEveryUseOfEveryId) {
   for (const int64_t n : {0, 1, 63, 64, 65, 128, 129, 1000}) {
     for (const int64_t d : {1, 7, 64, 1028}) {
-      for (const int64_t shift : {0, 1}) {
+      for (const int64_t shift : shifts_for({n, d})) {
         SCOPED_TRACE((MatrixSize{n, d}.text(shift)));
         Backward b(make_ids(n), d, shift);
         ASSERT_EQ(b.run(), cudaSuccess);

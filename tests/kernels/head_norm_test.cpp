@@ -32,12 +32,14 @@ void for_each_head(const HeadShape& s, F f) {
 
 TYPED_TEST(HeadNormKernel, ForwardIsTheFloat64LoopAndSavesTheRawHeads) {
   for (const HeadShape& s : kShapes) {
-    for (const int64_t shift : {0, 1}) {
+    for (const int64_t shift : shifts_for({s.num_rows, s.head_dim})) {
       SCOPED_TRACE(text_of(s, shift));
       const auto e = static_cast<size_t>(s.head_dim);
-      Buffer<TypeParam> qkv(random_values<TypeParam>(qkv_size(s), 1), shift), raw(num_normed(s) * s.head_dim, shift);
-      Buffer<float> query(random_values<float>(s.head_dim, 2), shift), key(random_values<float>(s.head_dim, 3), shift);
-      Buffer<float> rstd(num_normed(s), shift);
+      Buffer<TypeParam> qkv(random_values<TypeParam>(qkv_size(s), 1), shift_of(shift, 0)),
+          raw(num_normed(s) * s.head_dim, shift_of(shift, 1));
+      Buffer<float> query(random_values<float>(s.head_dim, 2), shift_of(shift, 2)),
+          key(random_values<float>(s.head_dim, 3), shift_of(shift, 3));
+      Buffer<float> rstd(num_normed(s), shift_of(shift, 4));
       std::vector<double> y = widened(qkv.values()), raw_truth, rstd_truth;
       for_each_head(s, [&](size_t at, size_t, bool is_query) {
         double sum = 0;
@@ -64,14 +66,14 @@ template <class T>
 struct Backward {
   Backward(const HeadShape& s, int64_t shift)
       : shape(s),
-        dqkv(random_values<T>(qkv_size(s), 1), shift),
-        raw(random_values<T>(num_normed(s) * s.head_dim, 2), shift),
-        rstd(random_values<float>(num_normed(s), 3), shift),
-        query(random_values<float>(s.head_dim, 4), shift),
-        key(random_values<float>(s.head_dim, 5), shift),
-        dquery(random_values<float>(s.head_dim, 6), shift),
-        dkey(random_values<float>(s.head_dim, 7), shift),
-        workspace(head_norm_backward_workspace(s), shift) {}
+        dqkv(random_values<T>(qkv_size(s), 1), shift_of(shift, 0)),
+        raw(random_values<T>(num_normed(s) * s.head_dim, 2), shift_of(shift, 1)),
+        rstd(random_values<float>(num_normed(s), 3), shift_of(shift, 2)),
+        query(random_values<float>(s.head_dim, 4), shift_of(shift, 3)),
+        key(random_values<float>(s.head_dim, 5), shift_of(shift, 4)),
+        dquery(random_values<float>(s.head_dim, 6), shift_of(shift, 5)),
+        dkey(random_values<float>(s.head_dim, 7), shift_of(shift, 6)),
+        workspace(head_norm_backward_workspace(s), shift_of(shift, 7)) {}
 
   cudaError_t run(bool trains_weights) {
     HeadNormBackward<T> args{shape,      dqkv.data(),   raw.data(),  rstd.data(),     query.data(),
@@ -87,7 +89,7 @@ struct Backward {
 
 TYPED_TEST(HeadNormKernel, BackwardIsTheFloat64LoopAndAddsToTheWeights) {
   for (const HeadShape& s : kShapes) {
-    for (const int64_t shift : {0, 1}) {
+    for (const int64_t shift : shifts_for({s.num_rows, s.head_dim})) {
       SCOPED_TRACE(text_of(s, shift));
       Backward<TypeParam> b(s, shift);
       const auto e = static_cast<size_t>(s.head_dim);

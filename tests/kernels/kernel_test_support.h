@@ -118,10 +118,14 @@ inline constexpr MatrixSize kManyRows{8195, 3};
 /// More rows than a grid may have blocks in y. For kernels whose threads never wait: those are emulated fast.
 inline constexpr MatrixSize kVeryManyRows{65539, 1};
 
-/// Buffers at a 16-byte border, and one element behind it.
+/// Which buffers of a test lie one element behind a 16-byte border: 0 none, 1 all, 2 + i the i-th alone.
+inline int64_t shift_of(int64_t pattern, int64_t buffer) { return pattern == 1 || pattern == buffer + 2 ? 1 : 0; }
+
+/// The patterns to test: any one buffer matters only where rows allow packs.
 inline std::vector<int64_t> shifts_for(MatrixSize size) {
   if (size == kManyRows || size == kVeryManyRows) return {0};
-  return {0, 1};
+  if (size.rows == 0 || size.columns != 64) return {0, 1};
+  return {0, 1, 2, 3, 4, 5, 6, 7, 8};
 }
 
 using ComputeTypes = testing::Types<float, Bf16>;

@@ -29,6 +29,14 @@ struct Logits {
   }
   T& at(int64_t row, int64_t word) { return buffer[static_cast<size_t>(offset + row * stride + word)]; }
   double value(int64_t row, int64_t word) { return widen(at(row, word)); }
+  /// Words begin to end - 1 of each row, with the same gap and elements before the first.
+  Logits words(int64_t begin, int64_t end) {
+    Logits part(num_rows, end - begin, stride - num_words, offset);
+    for (int64_t r = 0; r < num_rows; ++r) {
+      for (int64_t j = begin; j < end; ++j) part.at(r, j - begin) = at(r, j);
+    }
+    return part;
+  }
   T* data(int64_t first_word = 0) { return buffer.data() + offset + first_word; }
 };
 
@@ -78,7 +86,7 @@ inline std::vector<int32_t> spread_targets(int64_t num_rows, int64_t num_words) 
 /// between a warp and a block for a row. 49,152: SmolLM2's.
 inline constexpr int64_t kVocabularies[] = {1, 2, 31, 32, 33, 1000, 2048, 2049, 32003, 49152};
 
-/// Eight short rows a block, and more blocks than a grid has (kMaxGrid in kernels/pack.h).
-inline constexpr int64_t kManyShortRows = 8 * 8192 + 9;
+/// More than 65,535, and no multiple of the rows of a block.
+inline constexpr int64_t kManyTokenRows = 65545;
 
 }  // namespace qtune

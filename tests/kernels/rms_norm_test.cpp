@@ -39,9 +39,10 @@ TYPED_TEST(RmsNormKernel, AddsAndNormsAsTheFloat64Loop) {
     for (const int64_t shift : shifts_for(size)) {
       SCOPED_TRACE(size.text(shift));
       const int64_t n = size.rows, d = size.columns;
-      Buffer<float> x(random_values<float>(n * d, 1), shift), weight(random_values<float>(d, 2), shift);
-      Buffer<TypeParam> delta(random_values<TypeParam>(n * d, 3), shift), y(n * d, shift);
-      Buffer<float> x_out(n * d, shift), rstd(n, shift);
+      Buffer<float> x(random_values<float>(n * d, 1), shift_of(shift, 0)),
+          weight(random_values<float>(d, 2), shift_of(shift, 1));
+      Buffer<TypeParam> delta(random_values<TypeParam>(n * d, 3), shift_of(shift, 2)), y(n * d, shift_of(shift, 3));
+      Buffer<float> x_out(n * d, shift_of(shift, 4)), rstd(n, shift_of(shift, 5));
       ASSERT_EQ(launch_add_rms_norm<TypeParam>({n, d, x.data(), delta.data(), x_out.data(), weight.data(),
                                                 static_cast<float>(kEpsilon), y.data(), rstd.data()},
                                                nullptr),
@@ -90,9 +91,10 @@ TYPED_TEST(RmsNormKernel, NormsAgainInAllSizes) {
     for (const int64_t shift : shifts_for(size)) {
       SCOPED_TRACE(size.text(shift));
       const int64_t n = size.rows, d = size.columns;
-      Buffer<float> x(random_values<float>(n * d, 1), shift), weight(random_values<float>(d, 2), shift);
-      Buffer<float> rstd(random_values<float>(n, 4), shift);
-      Buffer<TypeParam> y(n * d, shift);
+      Buffer<float> x(random_values<float>(n * d, 1), shift_of(shift, 0)),
+          weight(random_values<float>(d, 2), shift_of(shift, 1));
+      Buffer<float> rstd(random_values<float>(n, 4), shift_of(shift, 2));
+      Buffer<TypeParam> y(n * d, shift_of(shift, 3));
       ASSERT_EQ(launch_rms_norm_again<TypeParam>({n, d, x.data(), rstd.data(), weight.data(), y.data()}, nullptr),
                 cudaSuccess);
       std::vector<double> truth = widened(x.values());
@@ -131,10 +133,13 @@ TYPED_TEST(RmsNormKernel, BackwardAddsAsTheFloat64Loop) {
     for (const int64_t shift : shifts_for(size)) {
       SCOPED_TRACE(size.text(shift));
       const int64_t n = size.rows, d = size.columns;
-      Buffer<TypeParam> dy(random_values<TypeParam>(n * d, 1), shift);
-      Buffer<float> x(random_values<float>(n * d, 2), shift), rstd(random_values<float>(n, 3), shift);
-      Buffer<float> weight(random_values<float>(d, 4), shift), dx(random_values<float>(n * d, 5), shift);
-      Buffer<float> dweight(random_values<float>(d, 6), shift), workspace(rms_norm_backward_workspace(n, d), shift);
+      Buffer<TypeParam> dy(random_values<TypeParam>(n * d, 1), shift_of(shift, 0));
+      Buffer<float> x(random_values<float>(n * d, 2), shift_of(shift, 1)),
+          rstd(random_values<float>(n, 3), shift_of(shift, 2));
+      Buffer<float> weight(random_values<float>(d, 4), shift_of(shift, 3)),
+          dx(random_values<float>(n * d, 5), shift_of(shift, 4));
+      Buffer<float> dweight(random_values<float>(d, 6), shift_of(shift, 5)),
+          workspace(rms_norm_backward_workspace(n, d), shift_of(shift, 6));
       Gradients truth{widened(dx.values()), widened(dweight.values())};
       add_gradients_in_float64(dy, x, rstd, weight, size, truth);
       ASSERT_EQ(launch_rms_norm_backward<TypeParam>({n, d, dy.data(), x.data(), rstd.data(), weight.data(), dx.data(),

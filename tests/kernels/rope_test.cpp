@@ -56,8 +56,8 @@ std::vector<double> rotate(std::vector<double> qkv, const RopeSize& s, const std
 template <class T>
 void expect_rotation(const RopeSize& s, int64_t shift, RotaryDirection direction) {
   SCOPED_TRACE(testing::Message() << s.rows << " rows, " << s.head_dim << " dimensions, shift " << shift);
-  Buffer<T> qkv(random_values<T>(s.rows * (s.heads + 2 * s.kv_heads) * s.head_dim, 1), shift);
-  Buffer<float> table(make_table(s.head_dim), shift);
+  Buffer<T> qkv(random_values<T>(s.rows * (s.heads + 2 * s.kv_heads) * s.head_dim, 1), shift_of(shift, 0));
+  Buffer<float> table(make_table(s.head_dim), shift_of(shift, 1));
   Buffer<int32_t> positions(make_positions(s.rows));
   const double sign = direction == RotaryDirection::kForward ? 1 : -1;
   const std::vector<T> before = qkv.values();
@@ -78,7 +78,7 @@ void expect_rotation(const RopeSize& s, int64_t shift, RotaryDirection direction
 
 TYPED_TEST(RopeKernel, TurnsBothWaysAsTheFloat64Loop) {
   for (const RopeSize& size : kSizes) {
-    for (const int64_t shift : {0, 1}) {
+    for (const int64_t shift : shifts_for({size.rows, size.head_dim})) {
       expect_rotation<TypeParam>(size, shift, RotaryDirection::kForward);
       expect_rotation<TypeParam>(size, shift, RotaryDirection::kBackward);
     }

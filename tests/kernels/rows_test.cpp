@@ -7,7 +7,9 @@ namespace qtune {
 namespace {
 
 constexpr int64_t kRows = 37;
-constexpr MatrixSize kSizes[] = {{0, 8}, {1, 1}, {5, 7}, {6, 64}, {33, 331}, {4, 2056}, kManyRows, {70001, 1}};
+constexpr MatrixSize kManyLongRows{2051, 129};  // a block each, and more than a grid has
+constexpr MatrixSize kSizes[] = {{0, 8},    {1, 1},    {5, 7},     {6, 64},      {33, 331},
+                                 {4, 2056}, kManyRows, {70001, 1}, kManyLongRows};
 
 template <class T>
 struct GatherRowsKernel : testing::Test {};
@@ -29,7 +31,8 @@ TYPED_TEST(GatherRowsKernel, CopiesRowsExactly) {
       SCOPED_TRACE(size.text(shift));
       const int64_t m = size.rows, d = size.columns;
       const std::vector<int32_t> rows = make_rows(m);
-      Buffer<TypeParam> x(random_values<TypeParam>(kRows * d, 1, 1000), shift), out(m * d, shift);
+      Buffer<TypeParam> x(random_values<TypeParam>(kRows * d, 1, 1000), shift_of(shift, 0)),
+          out(m * d, shift_of(shift, 1));
       ASSERT_EQ(launch_gather_rows<TypeParam>({m, d, x.data(), rows.data(), out.data()}, nullptr), cudaSuccess);
       std::vector<TypeParam> truth;
       for (int64_t i = 0; i < m * d; ++i) truth.push_back(x.data()[rows[static_cast<size_t>(i / d)] * d + i % d]);
@@ -45,7 +48,8 @@ TEST(ScatterAddRowsKernel, AddsOneByOneInTheirOrder) {
       const int64_t m = size.rows, d = size.columns;
       std::vector<int32_t> rows = make_rows(m);
       std::sort(rows.begin(), rows.end());
-      Buffer<float> x(random_values<float>(kRows * d, 1), shift), addend(random_values<float>(m * d, 2), shift);
+      Buffer<float> x(random_values<float>(kRows * d, 1), shift_of(shift, 0)),
+          addend(random_values<float>(m * d, 2), shift_of(shift, 1));
       std::vector<float> truth = x.values();
       for (int64_t i = 0; i < m * d; ++i) {
         truth[static_cast<size_t>(rows[static_cast<size_t>(i / d)] * d + i % d)] += addend.data()[i];

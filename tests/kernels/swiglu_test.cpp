@@ -27,7 +27,7 @@ TYPED_TEST(SwigluKernel, ForwardIsTheFloat64Loop) {
     for (const int64_t shift : shifts_for(size)) {
       SCOPED_TRACE(size.text(shift));
       const int64_t n = size.rows, f = size.columns;
-      Buffer<TypeParam> gate_up(make_gate_up<TypeParam>(size), shift), h(n * f, shift);
+      Buffer<TypeParam> gate_up(make_gate_up<TypeParam>(size), shift_of(shift, 0)), h(n * f, shift_of(shift, 1));
       ASSERT_EQ(launch_swiglu<TypeParam>({n, f, gate_up.data(), h.data()}, nullptr), cudaSuccess);
       std::vector<double> truth;
       for (int64_t i = 0; i < n * f; ++i) {
@@ -44,8 +44,10 @@ TYPED_TEST(SwigluKernel, BackwardIsTheFloat64LoopAndGivesTheForwardsBits) {
     for (const int64_t shift : shifts_for(size)) {
       SCOPED_TRACE(size.text(shift));
       const int64_t n = size.rows, f = size.columns;
-      Buffer<TypeParam> gate_up(make_gate_up<TypeParam>(size), shift), dh(random_values<TypeParam>(n * f, 2), shift);
-      Buffer<TypeParam> dgate_up(n * 2 * f, shift), h(n * f, shift), h_forward(n * f, shift);
+      Buffer<TypeParam> gate_up(make_gate_up<TypeParam>(size), shift_of(shift, 0)),
+          dh(random_values<TypeParam>(n * f, 2), shift_of(shift, 1));
+      Buffer<TypeParam> dgate_up(n * 2 * f, shift_of(shift, 2)), h(n * f, shift_of(shift, 3)),
+          h_forward(n * f, shift_of(shift, 4));
       ASSERT_EQ(launch_swiglu<TypeParam>({n, f, gate_up.data(), h_forward.data()}, nullptr), cudaSuccess);
       ASSERT_EQ(
           launch_swiglu_backward<TypeParam>({n, f, dh.data(), gate_up.data(), dgate_up.data(), h.data()}, nullptr),

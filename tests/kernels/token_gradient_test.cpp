@@ -148,16 +148,16 @@ TYPED_TEST(TokenGradientKernel, MaskedWordsHaveNone) {
   EXPECT_EQ(gradient.value(0, 50), 0);
 }
 
-TYPED_TEST(TokenGradientKernel, MoreRowsThanAGridHasBlocksFor) {
-  Logits<TypeParam> gradient(kManyShortRows, 1);
-  const auto n = static_cast<size_t>(kManyShortRows);
+TYPED_TEST(TokenGradientKernel, MoreThan65535Rows) {
+  Logits<TypeParam> gradient(kManyTokenRows, 1);
+  const auto n = static_cast<size_t>(kManyTokenRows);
   std::vector<int32_t> targets(n, 0);
   const std::vector<float> lse(n, 1.0f), row_scales(n, 2.0f);
-  for (int64_t r = 0; r < kManyShortRows; ++r) gradient.at(r, 0) = narrow<TypeParam>(r % 2 == 0 ? 1 : -kInfinity);
+  for (int64_t r = 0; r < kManyTokenRows; ++r) gradient.at(r, 0) = narrow<TypeParam>(r % 2 == 0 ? 1 : -kInfinity);
   ASSERT_EQ(
       launch_token_gradient(gradient.data(), whole_tile(gradient, targets), {lse.data(), row_scales.data()}, nullptr),
       cudaSuccess);
-  for (int64_t r = 0; r < kManyShortRows; ++r) ASSERT_EQ(gradient.value(r, 0), r % 2 == 0 ? 0 : -2) << r;
+  for (int64_t r = 0; r < kManyTokenRows; ++r) ASSERT_EQ(gradient.value(r, 0), r % 2 == 0 ? 0 : -2) << r;
 }
 
 TYPED_TEST(TokenGradientKernel, NoRowsOrNoWordsLaunchNothing) {

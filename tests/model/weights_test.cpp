@@ -1,4 +1,5 @@
 // Loading and saving weights: what is accepted, what is refused, and that values survive.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "qtune/model/model.h"
@@ -102,8 +103,20 @@ TEST_F(WeightsTest, SecondCopyOfATiedTableIsIgnored) {
   weights_ = WeightsToChange("llama_tied");
   write_config(dir_.path(), fixture_config("llama_tied"));
   weights_.add("lm_head.weight", Dtype::kF32, {331, 64});
+  weights_.at("lm_head.weight").bytes = weights_.at("model.embed_tokens.weight").bytes;
   Model model = load(), original = Model::load(ModelFixture("llama_tied").folder(), {});
   EXPECT_TRUE(at::equal(model.score(fixture_.batch()).nll_N, original.score(fixture_.batch()).nll_N));
+}
+
+/// transformers would take the stored head, other readers the table.
+TEST_F(WeightsTest, AnotherHeadBesideATiedTableIsRefused) {
+  weights_ = WeightsToChange("llama_tied");
+  write_config(dir_.path(), fixture_config("llama_tied"));
+  weights_.add("lm_head.weight", Dtype::kF32, {331, 64});
+  weights_.at("lm_head.weight").bytes = weights_.at("model.embed_tokens.weight").bytes;
+  weights_.at("lm_head.weight").bytes.back() ^= std::byte{1};
+  EXPECT_THAT([&] { load(); }, testing::ThrowsMessage<CheckpointError>(testing::HasSubstr(
+                                   "tie_word_embeddings is true, but lm_head.weight is another tensor")));
 }
 
 TEST_F(WeightsTest, ShardsGiveTheSameModelAsOneFile) {

@@ -68,22 +68,28 @@ TEST(SimtBarrier, SumByHalvesOverSeveralBlocks) {
   });
 }
 
-__global__ void coordinates_kernel(int64_t* seen) {
-  const uint64_t block = blockIdx.x + gridDim.x * (blockIdx.y + uint64_t{gridDim.y} * blockIdx.z);
-  const uint64_t thread = threadIdx.x + blockDim.x * (threadIdx.y + uint64_t{blockDim.y} * threadIdx.z);
+__global__ void coordinates_kernel(int* seen) {
+  const auto number = [](uint3 i, dim3 of) { return i.x + of.x * (i.y + of.y * i.z); };
+  const unsigned block = number(blockIdx, gridDim), thread = number(threadIdx, blockDim);
   __syncthreads();  // the coordinates are a thread's own on both sides of a wait
-  const uint64_t again = threadIdx.x + blockDim.x * (threadIdx.y + uint64_t{blockDim.y} * threadIdx.z);
-  seen[block * blockDim.x * blockDim.y * blockDim.z + thread] += static_cast<int64_t>(again) + 1;
+  const unsigned digits =
+      threadIdx.x + 10 * threadIdx.y + 100 * threadIdx.z + 1000 * blockIdx.x + 10000 * blockIdx.y + 100000 * blockIdx.z;
+  seen[block * blockDim.x * blockDim.y * blockDim.z + thread] += static_cast<int>(digits);
 }
 
 TEST(SimtLaunch, ThreeDimensionsOfBlocksAndThreads) {
-  std::vector<int64_t> seen(3 * 4 * 2 * 5 * 6 * 7);
+  std::vector<int> seen(3 * 4 * 2 * 5 * 6 * 7);
   ASSERT_EQ(launch<coordinates_kernel>({dim3(3, 4, 2), dim3(5, 6, 7)}, seen.data()), cudaSuccess);
-  for (size_t i = 0; i < seen.size(); ++i) ASSERT_EQ(seen[i], static_cast<int64_t>(i % 210) + 1) << i;
+  for (int i = 0; i < 24 * 210; ++i) {
+    const int thread = i % 210, block = i / 210;
+    const int digits = thread % 5 + 10 * (thread / 5 % 6) + 100 * (thread / 30) + 1000 * (block % 3) +
+                       10000 * (block / 3 % 4) + 100000 * (block / 12);
+    ASSERT_EQ(seen[static_cast<size_t>(i)], digits) << i;
+  }
 }
 
 TEST(SimtLaunch, LimitsOfAGpuAreKept) {
-  int64_t seen = 0;
+  int seen = 0;
   for (const LaunchConfig& config : {LaunchConfig{0, 32}, LaunchConfig{1, 0}, LaunchConfig{1, 1025},
                                      LaunchConfig{dim3(1, 65536), 1}, LaunchConfig{1, 32, size_t{228} << 10}}) {
     EXPECT_EQ(launch<coordinates_kernel>(config, &seen), cudaErrorInvalidConfiguration);

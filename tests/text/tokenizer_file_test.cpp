@@ -91,6 +91,21 @@ TEST(TokenizerFile, MalformedEntriesAreNamed) {
   }
 }
 
+TEST(TokenizerFile, LineBreaksInNamesAreEscapedInTheMessage) {
+  const Edit edits[] = {
+      {"/pre_tokenizer/pretokenizers/0/behavior", "a\nb", R"(behavior a\x0ab)"},
+      {"/normalizer", {{"type", "a\nb"}}, R"(normalizer a\x0ab is not supported)"},
+      {"/model/type", "a\r\nb", R"(model a\x0d\x0ab is not supported)"},
+  };
+  for (const Edit& edit : edits) {
+    json content = read_tokenizer_json("llama3");
+    content[json::json_pointer(edit.pointer)] = edit.value;
+    const std::string message = refusal_of(content);
+    EXPECT_THAT(message, HasSubstr(edit.named)) << edit.pointer;
+    EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+  }
+}
+
 TEST(TokenizerFile, DeepNestingIsRefused) {
   json step = {{"type", "NFC"}};
   for (int i = 0; i < 1000; ++i) step = {{"type", "Sequence"}, {"normalizers", json::array({step})}};

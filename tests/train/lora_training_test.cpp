@@ -190,5 +190,22 @@ TEST(LoraTarget, ConfigAndAdapterFilesKnowTheSameModules) {
   }
 }
 
+/// Whoever loads the folder must find the last training's result: transformers takes an adapter before weights.
+TEST(OverwrittenRun, OfTheOtherKindLeavesNoneOfItsFiles) {
+  const TrainingJob job;
+  job.write_data(random_samples(8, 3));
+  const auto train = [&](const char* kind) {
+    job.run("run", {"max_steps=1", "overwrite_output_dir=true", std::string("finetuning_type=") + kind});
+  };
+  const auto has = [&](const char* file) { return std::filesystem::exists(job / "run" / file); };
+  train("lora");
+  train("full");
+  EXPECT_TRUE(has("model.safetensors") && has("config.json"));
+  EXPECT_FALSE(has("adapter_model.safetensors") || has("adapter_config.json"));
+  train("lora");
+  EXPECT_TRUE(has("adapter_model.safetensors") && has("adapter_config.json"));
+  EXPECT_FALSE(has("model.safetensors") || has("config.json") || has("generation_config.json"));
+}
+
 }  // namespace
 }  // namespace qtune

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "qtune/formats/safetensors.h"
 #include "support/model_fixture.h"
+#include "support/model_folder.h"
 #include "support/training_job.h"
 
 namespace qtune {
@@ -46,6 +48,108 @@ TEST(MemoryPlan, DryRunSaysThatTheEstimateIsWithCheckpointing) {
   EXPECT_NE(with.find("(gradient checkpointing)"), std::string::npos);
   EXPECT_EQ(job.run("run", {"dry_run=true"}).out.find("(gradient checkpointing)"), std::string::npos);
 }
+
+/// Large enough that LibTorch's own memory is the smaller part of what is measured.
+void write_model(const std::filesystem::path& folder) {
+  constexpr int64_t kVocabulary = 8192, kHidden = 384, kInner = 1024, kLayers = 4, kHeads = 6;
+  write_config(folder, {{"model_type", "llama"},
+                        {"vocab_size", kVocabulary},
+                        {"hidden_size", kHidden},
+                        {"intermediate_size", kInner},
+                        {"num_hidden_layers", kLayers},
+                        {"num_attention_heads", kHeads},
+                        {"num_key_value_heads", kHeads},
+                        {"max_position_embeddings", 2048},
+                        {"rms_norm_eps", 1e-5},
+                        {"rope_theta", 1e4},
+                        {"tie_word_embeddings", true},
+                        {"torch_dtype", "float32"},
+                        {"eos_token_id", 2}});
+  std::vector<TensorToWrite> tensors;
+  const auto add = [&](const std::string& name, std::vector<int64_t> shape) {
+    const bool norm = shape.size() == 1;
+    const auto count = static_cast<size_t>(*num_values(shape));
+    tensors.push_back({.name = name, .shape = std::move(shape), .values = [=](const ByteSink& sink) {
+                         CounterRng rng(1, std::hash<std::string>{}(name));
+                         std::vector<float> values(count, 1.0f);
+                         if (!norm)
+                           for (float& v : values) v = 0.04f * static_cast<float>(rng.next_unit() - 0.5);
+                         sink(std::as_bytes(std::span(values)));
+                       }});
+  };
+  add("model.embed_tokens.weight", {kVocabulary, kHidden});
+  for (int64_t i = 0; i < kLayers; ++i) {
+    const std::string prefix = fmt::format("model.layers.{}.", i);
+    for (const char* name : {"q", "k", "v", "o"})
+      add(prefix + "self_attn." + name + "_proj.weight", {kHidden, kHidden});
+    for (const char* name : {"gate", "up"}) add(prefix + "mlp." + name + "_proj.weight", {kInner, kHidden});
+    add(prefix + "mlp.down_proj.weight", {kHidden, kInner});
+    add(prefix + "input_layernorm.weight", {kHidden});
+    add(prefix + "post_attention_layernorm.weight", {kHidden});
+  }
+  add("model.norm.weight", {kHidden});
+  write_model_weights(folder, std::move(tensors));
+}
+
+constexpr int64_t kLength = 384, kBatch = 4;
+
+std::vector<nlohmann::json> long_samples(int count, uint64_t seed) {
+  std::vector<nlohmann::json> samples;
+  for (int i = 0; i < count; ++i) {
+    CounterRng rng(seed, static_cast<uint64_t>(i));
+    std::vector<int32_t> ids, labels;
+    for (int64_t k = 0; k < kLength; ++k) {
+      ids.push_back(static_cast<int32_t>(rng.next_below(8192)));
+      labels.push_back(k < kLength / 2 ? -100 : ids.back());
+    }
+    samples.push_back({{"input_ids", ids}, {"labels", labels}});
+  }
+  return samples;
+}
+
+struct PlannedRun {
+  const char* name;
+  TrainingShape shape;
+  Arguments arguments;
+};
+
+class MemoryPeak : public testing::TestWithParam<PlannedRun> {};
+
+/// The promise of docs/memory.md.
+TEST_P(MemoryPeak, IsWithinATenthOfTheEstimate) {
+  const TempDir model;
+  write_model(model.path());
+  const TrainingJob job;
+  job.write_data(long_samples(2 * kBatch, 3));
+  write_json_lines(job / "held_out.jsonl", long_samples(3 * kBatch, 4));
+  job.run("run", Arguments{"model_name_or_path=" + model.path().string(), "gradient_accumulation_steps=1",
+                           "max_steps=2", "eval_dataset=" + (job / "held_out.jsonl").string()} +
+                     GetParam().arguments);
+  int64_t peak = 0;
+  for (const auto& line : job.metrics("run")) peak = std::max(peak, line.value("peak_memory_bytes", int64_t{0}));
+  const auto estimate = estimate_training_memory(read_model_config(model.path()), GetParam().shape).total();
+  EXPECT_NEAR(static_cast<double>(estimate) / static_cast<double>(peak), 1, 0.1) << estimate << " " << peak;
+}
+
+constexpr int64_t kTokens = kBatch * kLength, kTargets = kTokens / 2;
+
+INSTANTIATE_TEST_SUITE_P(
+    Runs, MemoryPeak,
+    testing::Values(PlannedRun{"FullFloat32", {.num_tokens = kTokens, .num_targets = kTargets}, {}},
+                    PlannedRun{"FullBFloat16",
+                               {.compute_dtype = at::kBFloat16, .num_tokens = kTokens, .num_targets = kTargets},
+                               {"bf16=true"}},
+                    PlannedRun{"GradientCheckpointing",
+                               {.num_tokens = kTokens, .num_targets = kTargets, .gradient_checkpointing = true},
+                               {"gradient_checkpointing=true"}},
+                    PlannedRun{"LargerEvaluationBatches",
+                               {.num_tokens = kTokens / 4,
+                                .num_targets = kTargets / 4,
+                                .num_eval_tokens = 3 * kTokens,
+                                .num_eval_targets = 3 * kTargets},
+                               {"per_device_train_batch_size=1", "per_device_eval_batch_size=12", "eval_strategy=steps",
+                                "eval_steps=1"}}),
+    [](const auto& run) { return run.param.name; });
 
 }  // namespace
 }  // namespace qtune

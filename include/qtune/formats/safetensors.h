@@ -81,10 +81,14 @@ constexpr uint64_t kDefaultShardBytes = 5'000'000'000;
 
 /// Writes `folder`/model.safetensors, or, where that would be larger than `shard_bytes`,
 /// model-0000i-of-0000n.safetensors and model.safetensors.index.json. Tensors go into shards in the given order; one
-/// larger than `shard_bytes` gets its own. Weights of an earlier model in the folder go when the new ones are whole.
+/// larger than `shard_bytes` gets its own. Weights of an earlier model in the folder go when the new ones are whole: a
+/// write that fails leaves them as they were, one that is killed leaves them or, for a moment, none.
 /// Empty and ties: `shard_bytes` 0 means one file. Throws: as write_safetensors.
 void write_model_weights(const std::filesystem::path& folder, std::vector<TensorToWrite> tensors,
                          uint64_t shard_bytes = kDefaultShardBytes);
+
+/// Removes what write_model_weights writes.
+void remove_model_weights(const std::filesystem::path& folder);
 
 /// All weights of a model folder: model.safetensors, or the shards that model.safetensors.index.json names.
 class ModelWeights {
@@ -108,5 +112,9 @@ class ModelWeights {
   std::vector<std::unique_ptr<SafetensorsFile>> files_;
   std::map<std::string, const TensorView*, std::less<>> tensors_;
 };
+
+/// For a config with tied embeddings, whose files may hold a second copy of the table as lm_head.weight.
+/// Throws: CheckpointError where it is no copy: readers differ in which of the two they take.
+void check_tied_head(const ModelWeights& weights);
 
 }  // namespace qtune

@@ -17,6 +17,7 @@ struct TrainingShape {
   int64_t num_tokens = 0, num_targets = 0;  // of the largest micro-batch: packed tokens, and those in the loss
   std::optional<LoraConfig> lora;           // then only the adapter has masters, gradients and optimizer state
   bool gradient_checkpointing = false;
+  int64_t num_eval_tokens = 0, num_eval_targets = 0;  // of the largest batch of an evaluation; 0: none
 };
 
 struct MemoryEstimate {

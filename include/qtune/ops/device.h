@@ -21,6 +21,18 @@ struct GpuSupport {
 /// GPU driver. Never throws. Call it before any tensor is made: LibTorch notes early what devices there are.
 const GpuSupport& load_gpu_support();
 
+/// The device to compute on: the first GPU where there is one, else, and with kCpuOnly, the CPU. Says in the log which
+/// GPU it is, or warns of one that this build can't use.
+enum class DeviceChoice { kGpuIfAny, kCpuOnly };
+at::Device choose_device(DeviceChoice choice);
+
+/// Equal runs give equal bits on a GPU too: LibTorch's deterministic forms of attention and products (qtune's own
+/// kernels are deterministic always). Call it before choose_device.
+void use_deterministic_kernels();
+
+/// Memory on `device` that could be had now: a GPU's own, or the machine's (base/memory.h).
+int64_t available_memory_bytes(at::Device device);
+
 /// The most that tensors on `device` took at a time so far; on the CPU the process's peak resident memory.
 int64_t peak_memory_bytes(at::Device device);
 

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "qtune/ops/adamw.h"
@@ -78,6 +79,10 @@ class DeviceOps {
 
   virtual std::unique_ptr<AdamW> make_adamw(std::vector<AdamWTensor> tensors) const = 0;
 
+  /// "NVIDIA H100 80GB HBM3, 79.2 GiB".
+  virtual std::string describe() const = 0;
+  /// Free memory of the device, in bytes.
+  virtual int64_t free_memory_bytes() const = 0;
   /// The most that tensors on the device took at a time, in bytes.
   virtual int64_t peak_memory_bytes() const = 0;
   /// A named range for profilers (NVTX) around what is enqueued until pop_range.

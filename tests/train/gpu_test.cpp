@@ -1,0 +1,120 @@
+// On a real GPU: the passes, updates and generation of whole models against the CPU's. Without one the tests are
+// skipped and say why; tests/cuda then still runs every kernel on the CPU.
+#include <gtest/gtest.h>
+
+#include "qtune/ops/device.h"
+#include "qtune/optim/optimizer.h"
+#include "support/model_fixture.h"
+#include "support/tolerance.h"
+#include "support/training_job.h"
+
+namespace qtune {
+namespace {
+
+#define QTUNE_SKIP_WITHOUT_GPU() \
+  if (load_gpu_support().num_devices == 0) GTEST_SKIP() << load_gpu_support().why_none
+
+class GpuTest : public testing::TestWithParam<std::string> {
+ protected:
+  Model load(at::Device device, at::ScalarType dtype, OpsChoice ops = OpsChoice::kFused) const {
+    return Model::load(fixture_.folder(),
+                       {.compute_dtype = dtype, .device = device, .use = ModelUse::kTraining, .ops = ops});
+  }
+  ModelFixture fixture_{GetParam()};
+};
+
+double largest_difference(const at::Tensor& a, const at::Tensor& b) {
+  return (a.cpu().to(at::kDouble) - b.cpu().to(at::kDouble)).abs().max().item<double>();
+}
+
+TEST_P(GpuTest, ScoresAndGradientsEqualTheCpus) {
+  QTUNE_SKIP_WITHOUT_GPU();
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const bool narrow = dtype == at::kBFloat16;
+    Model cpu = load(at::kCPU, dtype), gpu = load(at::Device(at::kCUDA, 0), dtype);
+    const RowScores expected = cpu.forward_backward(fixture_.batch());
+    for (const RowScores& found : {gpu.score(fixture_.batch()), gpu.forward_backward(fixture_.batch())}) {
+      EXPECT_LT(largest_difference(found.nll_N, expected.nll_N),
+                narrow ? kModelBFloat16ScoreNats : kTransformersScoreNats);
+      EXPECT_LT(largest_difference(found.entropy_N, expected.entropy_N),
+                narrow ? kModelBFloat16ScoreNats : kTransformersScoreNats);
+    }
+    for (size_t i = 0; i < cpu.parameters().size(); ++i) {
+      EXPECT_LT(relative_norm(gpu.parameters()[i].gradient.cpu(), cpu.parameters()[i].gradient),
+                narrow ? kModelBFloat16GradientNorm : 1e-3)
+          << cpu.parameters()[i].name;
+    }
+  }
+}
+
+TEST_P(GpuTest, PlainTwinGivesTheSame) {
+  QTUNE_SKIP_WITHOUT_GPU();
+  const at::Device device(at::kCUDA, 0);
+  Model fused = load(device, at::kFloat), plain = load(device, at::kFloat, OpsChoice::kReference);
+  EXPECT_LT(largest_difference(fused.forward_backward(fixture_.batch()).nll_N,
+                               plain.forward_backward(fixture_.batch()).nll_N),
+            kTransformersScoreNats);
+}
+
+TEST_P(GpuTest, SixStepsGiveTheLossesOfTransformers) {
+  QTUNE_SKIP_WITHOUT_GPU();
+  Model model = load(at::Device(at::kCUDA, 0), at::kFloat);
+  Optimizer optimizer(model, {.weight_decay = 0.5});
+  const double num_targets = static_cast<double>(fixture_.batch().num_targets());
+  for (int64_t step = 0; step < 6; ++step) {
+    model.zero_gradients();
+    const at::Tensor nll_N = model.forward_backward(fixture_.batch()).nll_N;
+    optimizer.update(1e-3, 1 / num_targets, 1.0, nll_N);
+    const double norm = optimizer.finish_update(), loss = nll_N.cpu().to(at::kDouble).mean().item<double>();
+    EXPECT_NEAR(loss / fixture_.tensor("full_losses")[step].item<double>(), 1, 5e-5) << step;
+    EXPECT_NEAR(norm / fixture_.tensor("full_grad_norms")[step].item<double>(), 1, 1e-3) << step;
+  }
+}
+
+TEST_P(GpuTest, CachedGenerationGivesTheCpusLogits) {
+  QTUNE_SKIP_WITHOUT_GPU();
+  Model cpu = load(at::kCPU, at::kFloat), gpu = load(at::Device(at::kCUDA, 0), at::kFloat);
+  KeyValueCache cpu_cache = cpu.make_cache(), gpu_cache = gpu.make_cache();
+  const at::Tensor ids_N = fixture_.batch().ids_N;
+  const std::vector<int32_t> prompt(ids_N.data_ptr<int32_t>(), ids_N.data_ptr<int32_t>() + 20);
+  for (const std::vector<int32_t>& part : {prompt, {prompt[3]}, {prompt[5]}}) {
+    const at::Tensor expected = cpu.next_token_logits(part, cpu_cache).clone();
+    EXPECT_LT(largest_difference(gpu.next_token_logits(part, gpu_cache), expected), kTransformersScoreNats);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, GpuTest, kFixtureModels, [](const auto& family) { return family.param; });
+
+TEST(GpuRun, TrainsSavesAndResumesLikeTheCpu) {
+  QTUNE_SKIP_WITHOUT_GPU();
+  const TrainingJob job;
+  job.write_data(random_samples(24, 3));
+  const Arguments steps = kQtuningHalf + Arguments{"max_steps=4", "save_strategy=steps", "save_steps=2"};
+  job.run("gpu", steps);
+  job.run("cpu", steps + Arguments{"use_cpu=true"});
+  ASSERT_EQ(job.steps_logged("gpu"), 4);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_NEAR(job.metrics("gpu")[i].at("loss"), job.metrics("cpu")[i].at("loss"), 1e-4) << i;
+  }
+}
+
+TEST(GpuRun, FullDeterminismGivesTheSameBits) {
+  QTUNE_SKIP_WITHOUT_GPU();
+  const TrainingJob job;
+  job.write_data(random_samples(24, 3));
+  const Arguments steps{"max_steps=3", "save_strategy=steps", "save_steps=3", "bf16=true", "full_determinism=true"};
+  job.run("first", steps);
+  job.run("second", steps);
+  EXPECT_EQ(job.weights("first", 3), job.weights("second", 3));
+}
+
+/// A laptop without a GPU trains all the same, and use_cpu says nothing about one.
+TEST(GpuSupport, ANewcomerWithoutAGpuIsTold) {
+  const GpuSupport& support = load_gpu_support();
+  if (support.num_devices > 0) GTEST_SKIP() << "there is a GPU";
+  EXPECT_FALSE(support.why_none.empty());
+  EXPECT_EQ(choose_device(DeviceChoice::kGpuIfAny), at::kCPU);
+}
+
+}  // namespace
+}  // namespace qtune
