@@ -6,15 +6,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "qtune/base/error.h"
+#include "qtune/base/stop_signals.h"
+#include "qtune/base/temporary_name.h"
 
 namespace qtune {
 namespace {
+
+constexpr size_t kMostAtOnce = 16 << 20;  // between two pieces a signal can stop the writing
 
 [[noreturn]] void fail(const std::filesystem::path& path, const char* verb) {
   const int reason = errno;
@@ -75,13 +80,15 @@ void write_file_atomic(const std::filesystem::path& path, std::string_view conte
 AtomicFileWriter::AtomicFileWriter(std::filesystem::path target) : target_(std::move(target)) {
   static std::atomic<int> serial{0};
   if (is_special_file(target_)) {
-    fd_ = ::open(target_.c_str(), O_WRONLY | O_CLOEXEC);
+    do {
+      throw_if_stopped();
+      fd_ = ::open(target_.c_str(), O_WRONLY | O_CLOEXEC);  // a pipe waits for its reader
+    } while (fd_ < 0 && errno == EINTR);
     if (fd_ < 0) fail(target_, "open");
     return;
   }
   target_ = end_of_links(target_);
-  temporary_ = target_;
-  temporary_ += fmt::format(".tmp-{}-{}", ::getpid(), serial++);
+  temporary_ = temporary_name(target_, serial++);
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd_ < 0) fail(target_, "create");
 }
@@ -95,7 +102,8 @@ AtomicFileWriter::~AtomicFileWriter() {
 void AtomicFileWriter::write(const void* data, size_t num_bytes) {
   const char* p = static_cast<const char*>(data);
   while (num_bytes > 0) {
-    const ssize_t n = ::write(fd_, p, num_bytes);
+    throw_if_stopped();
+    const ssize_t n = ::write(fd_, p, std::min(num_bytes, kMostAtOnce));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) fail(target_, "write");
     p += n;
@@ -104,11 +112,15 @@ void AtomicFileWriter::write(const void* data, size_t num_bytes) {
 }
 
 void AtomicFileWriter::commit() {
+  throw_if_stopped();
   if (temporary_.empty()) {
     if (::close(std::exchange(fd_, -1)) != 0) fail(target_, "write");
     return;
   }
-  if (::fsync(fd_) != 0) fail(target_, "sync");
+  while (::fsync(fd_) != 0) {
+    if (errno != EINTR) fail(target_, "sync");
+    throw_if_stopped();
+  }
   if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail(target_, "rename");
   ::close(fd_);
   fd_ = -1;

@@ -53,10 +53,11 @@ std::span<const std::byte> bytes_of(const at::Tensor& t) {
 void write_optimizer(const fs::path& path, Optimizer& optimizer) {
   std::vector<TensorToWrite> tensors;
   const auto add = [&](const std::string& name, const at::Tensor& t) {
-    tensors.push_back({.name = name, .dtype = Dtype::kF32, .shape = t.sizes().vec(), .values = [t](const ByteSink& sink) {
-                         const at::Tensor host = t.to(at::kCPU);  // t itself on the CPU
-                         sink(bytes_of(host));
-                       }});
+    tensors.push_back(
+        {.name = name, .dtype = Dtype::kF32, .shape = t.sizes().vec(), .values = [t](const ByteSink& sink) {
+           const at::Tensor host = t.to(at::kCPU);  // t itself on the CPU
+           sink(bytes_of(host));
+         }});
   };
   for (const ParameterState& s : optimizer.state()) {
     add("exp_avg." + s.name, s.exp_avg);
@@ -67,8 +68,10 @@ void write_optimizer(const fs::path& path, Optimizer& optimizer) {
 
 void write_manifest(const fs::path& folder) {
   json files = json::object();
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    files[entry.path().filename().string()] = {{"bytes", entry.file_size()}, {"xxh3", hex64(hash_file(entry.path()))}};
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {  // chat templates lie in a folder of their own
+    if (!entry.is_regular_file()) continue;
+    files[entry.path().lexically_relative(folder).generic_string()] = {{"bytes", entry.file_size()},
+                                                                       {"xxh3", hex64(hash_file(entry.path()))}};
   }
   write_file_atomic(folder / kManifest, json{{"files", files}}.dump(1) + "\n");
 }

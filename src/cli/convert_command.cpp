@@ -11,6 +11,7 @@
 #include "commands.h"
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
+#include "qtune/base/stop_signals.h"
 #include "qtune/formats/convert.h"
 #include "qtune/formats/convert_to_gguf.h"
 
@@ -62,10 +63,15 @@ ConvertSummary run_to_gguf(const Arguments& arguments) {
 }
 
 int run_convert(const Arguments& arguments) {
+  const StopSignals signals;
   try {
     const ConvertSummary summary = arguments.to == "gguf" ? run_to_gguf(arguments) : run_to_hf(arguments);
     spdlog::info("{}: {}", arguments.out, summary.describe());
   } catch (const Error& e) {
+    if (e.exit_code() == kExitInterrupted) {
+      throw Error(fmt::format("{}: interrupted before it was whole ---> run it again", arguments.out),
+                  kExitInterrupted);
+    }
     // What the system refused (a full disk, no rights) concerns model files here.
     if (e.exit_code() == kExitError) throw CheckpointError(e.what());
     throw;

@@ -56,7 +56,7 @@ TemplateOptions add_generation_options(CLI::App& command, GenerationArguments& a
 }
 
 Answerer::Answerer(const GenerationArguments& a, Prompts prompts)
-    : tokenizer(Tokenizer::load_tokenizer(a.model)), config(read_model_config(a.model)), options(a.options) {
+    : config(read_model_config(a.model)), tokenizer(Tokenizer::load_tokenizer(a.model)), options(a.options) {
   check_fits_model(*tokenizer, config.vocab_size, a.model);
   options.stop_ids = config.eos_ids;
   if (prompts == Prompts::kChat) {

@@ -35,9 +35,9 @@ struct Answerer {
   Model load_model(const GenerationArguments& arguments) const;
   TextStream make_stream() const { return TextStream(*tokenizer, stream_options); }
 
+  ModelConfig config;  // first: its reader knows what folders of other kinds are
   std::unique_ptr<Tokenizer> tokenizer;
   std::optional<ChatTemplate> chat_template;
-  ModelConfig config;
   GenerateOptions options;  // with the tokens that end an answer
   TextStream::Options stream_options;
   std::optional<int32_t> text_start;  // stands before plain text

@@ -6,6 +6,7 @@
 #include <array>
 #include <fstream>
 
+#include "float16_range.h"
 #include "json_file.h"
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
@@ -13,7 +14,7 @@
 #include "qtune/formats/lora_adapter.h"
 #include "qtune/formats/output_folder.h"
 #include "qtune/formats/safetensors.h"
-#include "quote_name.h"
+#include "qtune/formats/tokenizer_files.h"
 
 namespace qtune {
 namespace {
@@ -30,7 +31,7 @@ std::string with_commas(int64_t value) {
   return text;
 }
 
-TensorToWrite with_dtype(const TensorView& tensor, std::optional<Dtype> dtype) {
+TensorToWrite with_dtype(const TensorView& tensor, std::optional<Dtype> dtype, Float16Range& range) {
   TensorToWrite out{.name = tensor.name, .dtype = tensor.dtype, .shape = tensor.shape, .values = {}};
   if (!dtype || *dtype == tensor.dtype || !is_floating(tensor.dtype)) {
     out.values = [&tensor](const ByteSink& sink) {
@@ -40,13 +41,14 @@ TensorToWrite with_dtype(const TensorView& tensor, std::optional<Dtype> dtype) {
     return out;
   }
   out.dtype = *dtype;
-  out.values = [&tensor, dtype](const ByteSink& sink) {
+  out.values = [&tensor, &range, dtype](const ByteSink& sink) {
     const size_t from = dtype_size(tensor.dtype), to = dtype_size(*dtype), total = tensor.bytes.size() / from;
     std::vector<float> values(std::min(total, kChunkValues));
     std::vector<std::byte> bytes(values.size() * to);
     for (size_t start = 0; start < total; start += values.size()) {
       const size_t count = std::min(values.size(), total - start);
       to_floats(tensor.bytes.subspan(start * from, count * from), tensor.dtype, std::span(values).first(count));
+      if (*dtype == Dtype::kF16) range.see(tensor.name, std::span(values).first(count));
       from_floats(std::span(values).first(count), *dtype, std::span(bytes).first(count * to));
       sink(std::span(bytes).first(count * to));
     }
@@ -55,7 +57,28 @@ TensorToWrite with_dtype(const TensorView& tensor, std::optional<Dtype> dtype) {
   return out;
 }
 
-/// Tokenizer, configuration and text files; weights, in whatever format, stay behind.
+/// The weight with the adapter's part, rounded once.
+TensorToWrite merged(const TensorView& tensor, const LoraAdapter& adapter, const std::string& module, Dtype dtype,
+                     Float16Range& range) {
+  TensorToWrite out = merged_weight(tensor, adapter, module, Dtype::kF32);
+  out.dtype = dtype;
+  out.values = [rows = std::get<std::function<void(const ByteSink&)>>(std::move(out.values)), name = tensor.name, dtype,
+                &range](const ByteSink& sink) {
+    std::vector<float> values;
+    std::vector<std::byte> bytes;
+    rows([&](std::span<const std::byte> row) {
+      values.resize(row.size() / sizeof(float));
+      bytes.resize(values.size() * dtype_size(dtype));
+      to_floats(row, Dtype::kF32, values);
+      if (dtype == Dtype::kF16) range.see(name, values);
+      from_floats(values, dtype, bytes);
+      sink(bytes);
+    });
+  };
+  return out;
+}
+
+/// Configuration and text files beside the tokenizer's; weights, in whatever format, stay behind.
 bool comes_along(const fs::directory_entry& entry) {
   constexpr std::array<std::string_view, 5> kExtensions = {".json", ".model", ".txt", ".jinja", ".md"};
   const std::string name = entry.path().filename().string(), extension = entry.path().extension().string();
@@ -63,6 +86,14 @@ bool comes_along(const fs::directory_entry& entry) {
   if (name == "manifest.json" || name == "trainer_state.json") return false;  // a training checkpoint's own
   if (name == kLoraConfigFile) return false;                                  // transformers would look for its weights
   return name == "LICENSE" || std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
+}
+
+void carry_files_over(const fs::path& in, const fs::path& out) {
+  for (const fs::path& name : tokenizer_files(in)) carry_over(name, in, out);
+  for (const fs::directory_entry& entry : fs::directory_iterator(in)) {
+    const fs::path name = entry.path().filename();
+    if (comes_along(entry) && !fs::exists(out / name)) carry_over(name, in, out);
+  }
 }
 
 Json read_config(const fs::path& path) {
@@ -86,17 +117,6 @@ void set_config_dtype(Json& config, Dtype dtype) {
 }
 
 constexpr std::string_view kWeight = ".weight";
-
-/// An adapter with a module that the model lacks belongs to another model.
-void check_has_modules(const ModelWeights& weights, const LoraAdapter& adapter) {
-  for (const auto& [name, module] : adapter.modules()) {
-    if (weights.find(name + std::string(kWeight)) != nullptr) continue;
-    throw CheckpointError(
-        fmt::format("{}: expected the adapter of a weight of {}, found one of {} ---> the adapter "
-                    "belongs to another model",
-                    adapter.weights_path().string(), weights.folder().string(), quote_name(name)));
-  }
-}
 
 bool is_gguf(const fs::path& path) {
   std::array<char, 4> magic{};
@@ -122,27 +142,26 @@ ConvertSummary convert_hf_to_hf(const fs::path& in, const fs::path& out, const C
                          .tied = weights.find("lm_head.weight") == nullptr,
                          .num_vocabulary = embedding == nullptr || embedding->shape.empty() ? 0 : embedding->shape[0]};
   std::vector<TensorToWrite> tensors;
+  Float16Range range;
   std::optional<LoraAdapter> adapter;
-  if (!options.adapter.empty()) adapter.emplace(options.adapter);
-  if (adapter) check_has_modules(weights, *adapter);
+  if (!options.adapter.empty()) check_belongs(adapter.emplace(options.adapter), weights);
   for (const auto& [name, tensor] : weights.tensors()) {
     summary.num_values += num_values(tensor->shape).value();
     const std::string module = name.substr(0, name.ends_with(kWeight) ? name.size() - kWeight.size() : 0);
     if (adapter && adapter->modules().contains(module)) {
-      tensors.push_back(merged_weight(*tensor, *adapter, module, options.dtype.value_or(tensor->dtype)));
+      tensors.push_back(merged(*tensor, *adapter, module, options.dtype.value_or(tensor->dtype), range));
       ++summary.num_merged;
     } else {
-      tensors.push_back(with_dtype(*tensor, options.dtype));
+      tensors.push_back(with_dtype(*tensor, options.dtype, range));
     }
   }
 
-  OutputFolder folder(out);
-  write_json_file(folder.path() / "config.json", config, in);
-  for (const fs::directory_entry& entry : fs::directory_iterator(in)) {
-    if (comes_along(entry)) write_file_atomic(folder.path() / entry.path().filename(), read_file(entry.path()));
-  }
-  write_model_weights(folder.path(), std::move(tensors), options.shard_bytes);
-  folder.commit();
+  write_output_folder(out, [&](const fs::path& folder) {
+    write_json_file(folder / "config.json", config, in);
+    carry_files_over(in, folder);
+    write_model_weights(folder, std::move(tensors), options.shard_bytes);
+  });
+  range.warn(out);
   return summary;
 }
 

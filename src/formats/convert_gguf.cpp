@@ -63,20 +63,22 @@ ConvertSummary convert_gguf_to_hf(const std::filesystem::path& in, const std::fi
                     "is damaged; copy or download it again",
                     in.string(), facts.vocabulary, tokenizer.tokens.size()));
   }
-  std::vector<TensorToWrite> tensors = gguf_model_tensors(file, facts, dtype);
+  Float16Range range;
+  std::vector<TensorToWrite> tensors = gguf_model_tensors(file, facts, dtype, range);
   ConvertSummary summary{.num_tensors = static_cast<int64_t>(tensors.size()),
                          .dtype = std::string(dtype_torch_name(dtype)),
                          .tied = facts.tied,
                          .num_vocabulary = facts.vocabulary};
   for (const TensorToWrite& tensor : tensors) summary.num_values += num_values(tensor.shape).value();
 
-  OutputFolder folder(out);
-  write_json_file(folder.path() / "config.json", make_config(facts, tokenizer, dtype), in);
-  write_json_file(folder.path() / "tokenizer_config.json", make_tokenizer_config(file, tokenizer, facts.context), in);
-  write_json_file(folder.path() / "generation_config.json", make_generation_config(tokenizer), in);
-  write_json_file(folder.path() / "tokenizer.json", tokenizer.tokenizer_json, in);
-  write_model_weights(folder.path(), std::move(tensors), options.shard_bytes);
-  folder.commit();
+  write_output_folder(out, [&](const std::filesystem::path& folder) {
+    write_json_file(folder / "config.json", make_config(facts, tokenizer, dtype), in);
+    write_json_file(folder / "tokenizer_config.json", make_tokenizer_config(file, tokenizer, facts.context), in);
+    write_json_file(folder / "generation_config.json", make_generation_config(tokenizer), in);
+    write_json_file(folder / "tokenizer.json", tokenizer.tokenizer_json, in);
+    write_model_weights(folder, std::move(tensors), options.shard_bytes);
+  });
+  range.warn(out);
   return summary;
 }
 

@@ -7,6 +7,7 @@
 #include "gguf_tokenizer_write.h"
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
+#include "qtune/base/temporary_name.h"
 #include "qtune/formats/lora_adapter.h"
 #include "qtune/formats/safetensors.h"
 
@@ -48,6 +49,10 @@ void check_target(const fs::path& out) {
     throw ConfigError(
         fmt::format("{}: expected a file to write, found a folder ---> give a name that ends in .gguf", out.string()));
   }
+  if (fs::is_regular_file(out, ignored)) {  // perhaps the model's own weights; a pipe or a device is written into
+    throw ConfigError(fmt::format(
+        "{}: expected a new file, found one of that name ---> give another name or remove it first", out.string()));
+  }
   if (out.extension() != ".gguf" && !fs::exists(out, ignored)) {  // a pipe or a device may have any name
     throw ConfigError(
         fmt::format("{}: expected a name that ends in .gguf ---> --to gguf writes one file", out.string()));
@@ -66,16 +71,6 @@ void check_source(const fs::path& in) {
   }
   throw ConfigError(
       fmt::format("{}: expected a model folder, found a file ---> convert it to a folder first", in.string()));
-}
-
-void check_adapter(const ModelWeights& weights, const LoraAdapter& adapter) {
-  for (const auto& [name, module] : adapter.modules()) {
-    if (weights.find(name + ".weight") != nullptr) continue;
-    throw CheckpointError(
-        fmt::format("{}: expected the adapter of a weight of {}, found one of {} ---> the adapter "
-                    "belongs to another model",
-                    adapter.weights_path().string(), weights.folder().string(), name));
-  }
 }
 
 /// llama.cpp attends to everything where these models have a window, and has no Llama 3 scaling for Qwen.
@@ -104,8 +99,10 @@ ConvertSummary convert_hf_to_gguf(const fs::path& in, const fs::path& out, const
   const ModelWeights weights(in);
   const GgmlType type = options.type.value_or(type_of_folder(weights));
   std::optional<LoraAdapter> adapter;
-  if (!options.adapter.empty()) check_adapter(weights, adapter.emplace(options.adapter));
-  const std::vector<GgufTensorToWrite> tensors = gguf_tensors(weights, config, type, adapter ? &*adapter : nullptr);
+  if (!options.adapter.empty()) check_belongs(adapter.emplace(options.adapter), weights);
+  Float16Range range;
+  const std::vector<GgufTensorToWrite> tensors =
+      gguf_tensors(weights, config, type, adapter ? &*adapter : nullptr, range);
 
   ConvertSummary summary{.num_tensors = static_cast<int64_t>(tensors.size()),
                          .dtype = std::string(ggml_type_name(type)),
@@ -121,7 +118,9 @@ ConvertSummary convert_hf_to_gguf(const fs::path& in, const fs::path& out, const
   metadata.add_uint32("general.file_type", file_type(type));
   metadata.add_uint32("general.quantization_version", kQuantizationVersion);
   add_tokenizer_keys(metadata, in, config);
+  remove_leftovers(out);
   write_gguf(out, metadata, tensors);
+  range.warn(out);
   return summary;
 }
 

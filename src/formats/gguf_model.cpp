@@ -91,7 +91,7 @@ int64_t source_row(int64_t row, int64_t head_dim) {
   return row - within + 2 * (within % half) + within / half;
 }
 
-void write_rows(const GgufTensor& tensor, Dtype dtype, int64_t head_dim, const ByteSink& sink) {
+void write_rows(const GgufTensor& tensor, Dtype dtype, int64_t head_dim, Float16Range& range, const ByteSink& sink) {
   const int64_t columns = tensor.num_columns(), num_rows = tensor.num_rows();
   const int64_t chunk_rows = std::clamp<int64_t>(kChunkValues / columns, 1, num_rows);
   std::vector<float> values(static_cast<size_t>(chunk_rows * columns));
@@ -107,6 +107,7 @@ void write_rows(const GgufTensor& tensor, Dtype dtype, int64_t head_dim, const B
                         std::span(values).subspan(static_cast<size_t>(i * columns), static_cast<size_t>(columns)));
       }
     }
+    if (dtype == Dtype::kF16) range.see(tensor.name, std::span(values).first(size));
     const std::span<std::byte> out = std::span(bytes).first(size * dtype_size(dtype));
     from_floats(std::span(values).first(size), dtype, out);
     sink(out);
@@ -153,7 +154,8 @@ GgufModelFacts read_gguf_facts(const GgufFile& file) {
   return facts;
 }
 
-std::vector<TensorToWrite> gguf_model_tensors(const GgufFile& file, const GgufModelFacts& facts, Dtype dtype) {
+std::vector<TensorToWrite> gguf_model_tensors(const GgufFile& file, const GgufModelFacts& facts, Dtype dtype,
+                                              Float16Range& range) {
   if (static_cast<uint64_t>(facts.layers) > file.tensors().size()) {
     fail_damaged(file, fmt::format("{} layers, but only {} tensors", facts.layers, file.tensors().size()));
   }
@@ -170,11 +172,12 @@ std::vector<TensorToWrite> gguf_model_tensors(const GgufFile& file, const GgufMo
                                      shape_text(tensor.shape)));
     }
     const int64_t head_dim = expected.heads > 0 ? facts.head_dim : 0;
-    tensors.push_back(
-        {.name = std::move(expected.hf_name),
-         .dtype = dtype,
-         .shape = std::move(expected.shape),
-         .values = [&tensor, dtype, head_dim](const ByteSink& sink) { write_rows(tensor, dtype, head_dim, sink); }});
+    tensors.push_back({.name = std::move(expected.hf_name),
+                       .dtype = dtype,
+                       .shape = std::move(expected.shape),
+                       .values = [&tensor, &range, dtype, head_dim](const ByteSink& sink) {
+                         write_rows(tensor, dtype, head_dim, range, sink);
+                       }});
     stored.erase(found);
   }
   if (!stored.empty()) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "float16_range.h"
 #include "qtune/formats/gguf.h"
 #include "qtune/formats/safetensors.h"
 
@@ -20,7 +21,9 @@ struct GgufModelFacts {
 GgufModelFacts read_gguf_facts(const GgufFile& file);
 
 /// All tensors under their Hugging Face names, with shapes checked, made from `file` (which must outlive them) while
-/// they are written. Throws: CheckpointError naming the file and a tensor that is missing, unknown or of another shape.
-std::vector<TensorToWrite> gguf_model_tensors(const GgufFile& file, const GgufModelFacts& facts, Dtype dtype);
+/// they are written. `range` sees the values that become float16, and must outlive them, too. Throws: CheckpointError
+/// naming the file and a tensor that is missing, unknown or of another shape.
+std::vector<TensorToWrite> gguf_model_tensors(const GgufFile& file, const GgufModelFacts& facts, Dtype dtype,
+                                              Float16Range& range);
 
 }  // namespace qtune

@@ -114,20 +114,24 @@ bool same_bits(Dtype dtype, GgmlType type) {
 /// Hands on whole rows in another type.
 class RowConverter {
  public:
-  RowConverter(Dtype from, GgmlType to, const ByteSink& sink) : from_(from), to_(to), sink_(sink) {}
+  RowConverter(const std::string& name, Dtype from, GgmlType to, Float16Range& range, const ByteSink& sink)
+      : name_(name), from_(from), to_(to), range_(range), sink_(sink) {}
 
   void operator()(std::span<const std::byte> rows) {
     if (same_bits(from_, to_)) return sink_(rows);
     values_.resize(rows.size() / dtype_size(from_));
     to_floats(rows, from_, values_);
+    if (to_ == GgmlType::kF16) range_.see(name_, values_);
     bytes_.resize(ggml_row_bytes(to_, static_cast<int64_t>(values_.size())));
     quantize_values(values_, to_, bytes_);
     sink_(bytes_);
   }
 
  private:
+  std::string name_;
   Dtype from_;
   GgmlType to_;
+  Float16Range& range_;
   const ByteSink& sink_;
   std::vector<float> values_;
   std::vector<std::byte> bytes_;
@@ -179,7 +183,7 @@ std::function<void(const ByteSink&)> stored_rows(const TensorView& tensor) {
 }
 
 GgufTensorToWrite make_tensor(const TensorView& tensor, const ExpectedTensor& expected, GgmlType type,
-                              const LoraAdapter* adapter) {
+                              const LoraAdapter* adapter, Float16Range& range) {
   const std::string module(std::string_view(tensor.name).substr(0, tensor.name.size() - kWeight.size()));
   Dtype dtype = tensor.dtype;
   std::function<void(const ByteSink&)> rows;
@@ -193,10 +197,10 @@ GgufTensorToWrite make_tensor(const TensorView& tensor, const ExpectedTensor& ex
   const bool is_matrix = expected.shape.size() > 1;
   const uint64_t row_bytes = ggml_row_bytes(type, is_matrix ? expected.shape.back() : 1);
   const auto head_dim = static_cast<size_t>(expected.head_dim);
-  out.values = [=, rows = std::move(rows)](const ByteSink& sink) {
-    if (head_dim == 0) return rows(RowConverter(dtype, type, sink));
+  out.values = [=, &range, name = tensor.name, rows = std::move(rows)](const ByteSink& sink) {
+    if (head_dim == 0) return rows(RowConverter(name, dtype, type, range, sink));
     const ByteSink paired = PairRows(row_bytes, head_dim, sink);
-    rows(RowConverter(dtype, type, paired));
+    rows(RowConverter(name, dtype, type, range, paired));
   };
   return out;
 }
@@ -239,7 +243,7 @@ std::string gguf_architecture(const ModelConfig& config) {
 }
 
 std::vector<GgufTensorToWrite> gguf_tensors(const ModelWeights& weights, const ModelConfig& config, GgmlType type,
-                                            const LoraAdapter* adapter) {
+                                            const LoraAdapter* adapter, Float16Range& range) {
   if (static_cast<uint64_t>(config.num_layers) > weights.tensors().size()) {
     fail(weights, fmt::format("{} layers, but only {} tensors", config.num_layers, weights.tensors().size()));
   }
@@ -254,7 +258,7 @@ std::vector<GgufTensorToWrite> gguf_tensors(const ModelWeights& weights, const M
       fail(weights, fmt::format("tensor {} belongs to no plain {} model", quote_name(name), config.model_type));
     }
     check_tensor(weights, *tensor, found->second);
-    tensors.push_back(make_tensor(*tensor, found->second, stored_type(found->second, type), adapter));
+    tensors.push_back(make_tensor(*tensor, found->second, stored_type(found->second, type), adapter, range));
     expected.erase(found);
   }
   if (!expected.empty()) fail(weights, fmt::format("tensor {} is missing", expected.begin()->first));
@@ -278,7 +282,7 @@ void add_model_keys(GgufMetadata& metadata, const ModelConfig& config) {
   metadata.add_float32(key("rope.freq_base"), config.rope_theta);
   metadata.add_float32(key("attention.layer_norm_rms_epsilon"), config.rms_norm_eps);
   // Without the two, llama.cpp takes hidden size / heads.
-  if (config.model_type != "qwen2" || config.head_dim * config.num_heads != config.hidden_size) {
+  if (config.own_head_dim || config.head_dim * config.num_heads != config.hidden_size) {
     metadata.add_uint32(key("attention.key_length"), config.head_dim);
     metadata.add_uint32(key("attention.value_length"), config.head_dim);
   }

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "float16_range.h"
 #include "gguf_write.h"
 #include "qtune/formats/lora_adapter.h"
 #include "qtune/formats/model_config.h"
@@ -13,10 +14,10 @@ namespace qtune {
 std::string gguf_architecture(const ModelConfig& config);
 
 /// All tensors under llama.cpp's names, in order of their Hugging Face names (Llama 3's rotary factors first). They
-/// read `weights` and `adapter` (null: none) while they are written.
+/// read `weights` and `adapter` (null: none) while they are written; `range` then sees the values that become float16.
 /// Throws: CheckpointError naming the folder and a tensor that is missing, unknown or of another shape.
 std::vector<GgufTensorToWrite> gguf_tensors(const ModelWeights& weights, const ModelConfig& config, GgmlType type,
-                                            const LoraAdapter* adapter);
+                                            const LoraAdapter* adapter, Float16Range& range);
 
 /// The keys that describe the architecture, without general.* and the tokenizer.
 void add_model_keys(GgufMetadata& metadata, const ModelConfig& config);

@@ -4,11 +4,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 
 #include "lora_config_file.h"
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
+#include "qtune/base/log.h"
 #include "quote_name.h"
 
 namespace qtune {
@@ -34,6 +36,20 @@ SafetensorsFile open_weights(const fs::path& folder) {
                                       pickled ? "save it as safetensors with PEFT" : "give the adapter's folder"));
   }
   return SafetensorsFile(path);
+}
+
+/// In small letters; empty for a path like "..". In the Hub's cache, models--OWNER--NAME/snapshots/HASH, it is NAME.
+std::string model_name(const fs::path& path) {
+  fs::path folder = path.lexically_normal();
+  if (!folder.has_filename()) folder = folder.parent_path();
+  std::string name = folder.filename().string();
+  const std::string cached = folder.parent_path().parent_path().filename().string();
+  if (folder.parent_path().filename() == "snapshots" && cached.starts_with("models--")) {
+    name = cached.substr(cached.rfind("--") + 2);
+  }
+  if (name == "." || name == "..") return "";
+  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return name;
 }
 
 std::vector<float> floats_of(const TensorView& tensor) {
@@ -119,6 +135,27 @@ void LoraAdapter::check_module(const std::string& name, const Module& module) co
                                         dtype_name(tensor->dtype)));
     }
   }
+}
+
+void warn_of_other_base(const LoraAdapter& adapter, const fs::path& folder) {
+  const fs::path base = adapter.config().base_model;
+  const std::string expected = model_name(base);
+  std::error_code ignored;
+  if (expected.empty() || expected == model_name(fs::absolute(folder)) || fs::equivalent(base, folder, ignored)) return;
+  spdlog::warn("{}: the adapter was made for {}, not for {} ---> check that it is the same model",
+               (adapter.weights_path().parent_path() / kLoraConfigFile).string(), quote_name(base.string()),
+               folder.string());
+}
+
+void check_belongs(const LoraAdapter& adapter, const ModelWeights& weights) {
+  for (const auto& [name, module] : adapter.modules()) {
+    if (weights.find(name + ".weight") != nullptr) continue;
+    throw CheckpointError(
+        fmt::format("{}: expected the adapter of a weight of {}, found one of {} ---> the adapter "
+                    "belongs to another model",
+                    adapter.weights_path().string(), weights.folder().string(), quote_name(name)));
+  }
+  warn_of_other_base(adapter, weights.folder());
 }
 
 TensorToWrite merged_weight(const TensorView& tensor, const LoraAdapter& adapter, const std::string& module,

@@ -22,20 +22,21 @@ constexpr int64_t kMostRank = 1 << 20;
 /// Keys that change nothing in what the adapter computes, whatever their value. All others that this file does not
 /// read must be off: a feature that came to PEFT later is refused by its name.
 const std::set<std::string, std::less<>>& harmless_keys() {
-  static const std::set<std::string, std::less<>> keys = {"auto_mapping",      "base_model_name_or_path",
-                                                          "corda_config",      "ensure_weight_tying",
-                                                          "eva_config",        "exclude_modules",
-                                                          "inference_mode",    "layers_pattern",
-                                                          "loftq_config",      "lora_ga_config",
-                                                          "megatron_core",     "peft_version",
-                                                          "qalora_group_size", "revision",
-                                                          "task_type"};
+  static const std::set<std::string, std::less<>> keys = {
+      "auto_mapping", "corda_config",   "ensure_weight_tying", "eva_config",   "inference_mode",    "layers_pattern",
+      "loftq_config", "lora_ga_config", "megatron_core",       "peft_version", "qalora_group_size", "revision",
+      "task_type"};
   return keys;
 }
 
 bool is_off(const Json& value) {
   return value.is_null() || value == false || (value.is_structured() && value.empty()) ||
          (value.is_number() && value == 0) || value == "";
+}
+
+template <class Names>
+bool contains(const Names& names, std::string_view name) {
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
 }
 
 class ConfigReader {
@@ -69,6 +70,8 @@ class ConfigReader {
     }
     config.rslora = take_flag("use_rslora");
     config.targets = targets();
+    if (const Json base = take("base_model_name_or_path"); base.is_string())
+      config.base_model = base.get<std::string>();
     check_plain();
     return config;
   }
@@ -92,23 +95,33 @@ class ConfigReader {
     return value == true;
   }
 
-  std::vector<std::string> targets() {
-    const Json names = take("target_modules");
-    std::vector<std::string> last_words;
-    if (names.is_string()) return {};
-    if (!names.is_array()) fail("target_modules", "a list of names", names);
+  std::vector<std::string> last_words(const char* key, const Json& names) const {
+    std::vector<std::string> words;
+    if (!names.is_array()) fail(key, "a list of names", names);
     for (const Json& name : names) {
-      if (!name.is_string()) fail("target_modules", "a list of names", names);
+      if (!name.is_string()) fail(key, "a list of names", names);
       const std::string& text = name.get_ref<const std::string&>();
-      last_words.push_back(text.substr(text.rfind('.') + 1));
-      const bool known =
-          std::find(std::begin(kLoraModules), std::end(kLoraModules), last_words.back()) != std::end(kLoraModules);
-      if (!known) {
-        fail("target_modules",
-             fmt::format("some of {}", fmt::join(std::begin(kLoraModules), std::end(kLoraModules), ", ")), name);
-      }
+      words.push_back(text.substr(text.rfind('.') + 1));
     }
-    return lora_targets(last_words);
+    return words;
+  }
+
+  std::vector<std::string> targets() {
+    const Json names = take("target_modules"), excluded = take("exclude_modules");
+    // PEFT writes the excluded names among the targets, too.
+    const bool excludes = !is_off(excluded), by_pattern = names.is_string() || (excludes && excluded.is_string());
+    const auto without = excludes && !by_pattern ? last_words("exclude_modules", excluded) : std::vector<std::string>();
+    if (names.is_string()) return {};
+    const std::vector<std::string> words = last_words("target_modules", names);
+    for (const std::string& word : words) {
+      if (contains(kLoraModules, word)) continue;
+      fail("target_modules",
+           fmt::format("some of {}", fmt::join(std::begin(kLoraModules), std::end(kLoraModules), ", ")), word);
+    }
+    if (by_pattern) return {};
+    std::vector<std::string> left = lora_targets(words);
+    std::erase_if(left, [&](const std::string& target) { return contains(without, target); });
+    return left;
   }
 
   void check_plain() {

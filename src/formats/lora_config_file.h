@@ -6,7 +6,8 @@
 
 namespace qtune {
 
-/// PEFT's adapter_config.json. The targets are the last words of target_modules; none where that is a pattern.
+/// PEFT's adapter_config.json. The targets are the last words of target_modules that exclude_modules does not name;
+/// none where one of the two is a pattern.
 /// Throws: CheckpointError naming the file and the key.
 LoraConfig read_lora_config(const std::filesystem::path& path);
 

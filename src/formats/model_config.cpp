@@ -5,8 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "other_models.h"
 #include "qtune/base/error.h"
 #include "qtune/base/json_text.h"
+#include "qtune/base/log.h"
 #include "quote_name.h"
 
 namespace qtune {
@@ -111,18 +113,35 @@ RopeScaling read_rope_scaling(const Fields& rope, const std::string& type, const
   return scaling;
 }
 
-/// transformers 5 keeps the rotary settings in rope_parameters, transformers 4 in rope_theta and rope_scaling.
+/// transformers 5 keeps the rotary settings in rope_parameters, transformers 4 in rope_theta and rope_scaling. Where
+/// both are, transformers 5 takes rope_scaling, and not even rope_theta from the other.
+const char* rope_key(const json& config, const Fields& fields, const std::string& path) {
+  const auto given = [&](const char* key) {
+    return fields.has(key) && !(config[key].is_object() && config[key].empty());
+  };
+  if (!given("rope_scaling")) return fields.has("rope_parameters") ? "rope_parameters" : nullptr;
+  if (given("rope_parameters")) {
+    spdlog::warn(
+        "{}: rope_parameters is not read, since there is rope_scaling, too (as in transformers) ---> keep one of the "
+        "two, rope_theta in it",
+        path);
+  }
+  return "rope_scaling";
+}
+
 void read_rope(const json& config, const Fields& fields, const std::string& path, ModelConfig& c) {
   c.rope_theta = fields.positive("rope_theta", 10000.0);
-  for (const char* key : {"rope_parameters", "rope_scaling"}) {
-    if (!fields.has(key)) continue;
-    if (!config[key].is_object()) fields.fail(key, "an object", config[key]);
-    const std::string where = path + ": " + key;
-    const Fields rope(config[key], where);
-    const std::string type = rope.text("rope_type", rope.text("type", "default"));
-    c.rope_scaling = read_rope_scaling(rope, type, where, c.max_positions);
-    if (rope.has("rope_theta")) c.rope_theta = rope.positive("rope_theta");
-    return;
+  const char* const key = rope_key(config, fields, path);
+  if (key == nullptr) return;
+  if (!config[key].is_object()) fields.fail(key, "an object", config[key]);
+  const std::string where = path + ": " + key;
+  const Fields rope(config[key], where);
+  const std::string type = rope.text("rope_type", rope.text("type", "default"));
+  c.rope_scaling = read_rope_scaling(rope, type, where, c.max_positions);
+  if (rope.has("rope_theta")) c.rope_theta = rope.positive("rope_theta");
+  // At the top it wins over the one inside, as in transformers.
+  if (c.rope_scaling.type == RopeScalingType::kLlama3 && fields.has("original_max_position_embeddings")) {
+    c.rope_scaling.original_positions = fields.integer("original_max_position_embeddings");
   }
 }
 
@@ -130,14 +149,18 @@ void read_rope(const json& config, const Fields& fields, const std::string& path
 struct Family {
   std::string_view model_type;
   bool qkv_bias = false, qk_norm = false;
-  bool has_window = false;  // sliding_window holds for every layer
+  bool own_head_dim = true;  // head_dim is a setting of its own, not always hidden_size / num_attention_heads
+  bool has_window = false;   // sliding_window holds for every layer, and is 4096 where the key is missing
+  int64_t max_positions = 2048;
 };
+
+constexpr int64_t kDefaultWindow = 4096;
 
 constexpr Family kFamilies[] = {
     {.model_type = "llama"},
-    {.model_type = "mistral", .has_window = true},
-    {.model_type = "qwen2", .qkv_bias = true},
-    {.model_type = "qwen3", .qk_norm = true},
+    {.model_type = "mistral", .has_window = true, .max_positions = 131072},
+    {.model_type = "qwen2", .qkv_bias = true, .own_head_dim = false, .max_positions = 32768},
+    {.model_type = "qwen3", .qk_norm = true, .max_positions = 32768},
 };
 
 const Family& find_family(const std::string& model_type, const std::string& path) {
@@ -215,6 +238,13 @@ int64_t ModelConfig::layer_macs_per_token() const {
 
 ModelConfig read_model_config(const std::filesystem::path& folder) {
   const std::string path = (folder / "config.json").string();
+  if (std::error_code ignored; !std::filesystem::exists(path, ignored)) {
+    throw CheckpointError(
+        fmt::format("{}: expected the model's config, {}", path,
+                    found_instead(folder,
+                                  "found no such file ---> give a folder with config.json, a tokenizer and "
+                                  "model.safetensors")));
+  }
   const json config = read_json(path);
   const Fields fields(config, path);
   ModelConfig c;
@@ -222,6 +252,7 @@ ModelConfig read_model_config(const std::filesystem::path& folder) {
   const Family& family = find_family(c.model_type, path);
   c.qkv_bias = family.qkv_bias;
   c.qk_norm = family.qk_norm;
+  c.own_head_dim = family.own_head_dim;
   c.vocab_size = fields.integer("vocab_size");
   c.hidden_size = fields.integer("hidden_size");
   c.intermediate_size = fields.integer("intermediate_size");
@@ -233,10 +264,11 @@ ModelConfig read_model_config(const std::filesystem::path& folder) {
                                       c.hidden_size, c.num_heads));
   }
   c.head_dim = fields.integer("head_dim", c.hidden_size / c.num_heads);
-  c.max_positions = fields.integer("max_position_embeddings", 2048);
+  c.max_positions = fields.integer("max_position_embeddings", family.max_positions);
   c.rms_norm_eps = fields.positive("rms_norm_eps", 1e-6);
   read_rope(config, fields, path, c);
-  if (family.has_window && fields.has("sliding_window")) c.sliding_window = fields.integer("sliding_window");
+  const bool no_window = config.contains("sliding_window") && config["sliding_window"].is_null();
+  if (family.has_window && !no_window) c.sliding_window = fields.integer("sliding_window", kDefaultWindow);
   c.tied_embeddings = fields.boolean("tie_word_embeddings", false);
   read_eos(config, path, c.eos_ids);
   const std::filesystem::path generation = folder / "generation_config.json";

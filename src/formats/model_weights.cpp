@@ -4,6 +4,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "other_models.h"
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
 #include "qtune/formats/safetensors.h"
@@ -54,11 +55,9 @@ ModelWeights::ModelWeights(const std::filesystem::path& folder) : folder_(folder
   } else if (std::filesystem::exists(index, ignored)) {
     open_shards(index);
   } else {
-    throw CheckpointError(
-        fmt::format("{}: expected model.safetensors or model.safetensors.index.json, found neither ---> give a model "
-                    "folder; a GGUF "
-                    "file is made one by `qtune convert`",
-                    folder.string()));
+    throw CheckpointError(fmt::format("{}: expected model.safetensors or model.safetensors.index.json, {}",
+                                      folder.string(),
+                                      found_instead(folder, "found neither ---> give a model folder")));
   }
 }
 

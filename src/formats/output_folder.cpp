@@ -1,10 +1,10 @@
 #include "qtune/formats/output_folder.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
+#include "qtune/base/temporary_name.h"
 
 namespace qtune {
 namespace {
@@ -35,33 +35,58 @@ void check_free(const fs::path& target) {
   }
 }
 
+/// A folder beside the target, removed again unless it became the target.
+class NewFolder {
+ public:
+  explicit NewFolder(const fs::path& target) : target_(target) {
+    std::error_code reason;
+    fs::create_directories(target_.parent_path(), reason);
+    for (int serial = 0; !reason; ++serial) {
+      path_ = temporary_name(target_, serial);
+      if (fs::create_directory(path_, reason)) return;
+    }
+    throw Error(fmt::format("{}: cannot create the folder: {}", target_.string(), reason.message()));
+  }
+  ~NewFolder() {
+    std::error_code ignored;
+    if (!committed_) fs::remove_all(path_, ignored);
+  }
+  NewFolder(const NewFolder&) = delete;
+  NewFolder& operator=(const NewFolder&) = delete;
+
+  const fs::path& path() const { return path_; }
+
+  void commit() {
+    sync_folder(path_);
+    std::error_code reason;
+    fs::rename(path_, target_, reason);
+    if (reason)
+      throw Error(fmt::format("{}: cannot rename the finished folder to it: {}", target_.string(), reason.message()));
+    committed_ = true;
+    sync_folder(target_.parent_path());
+  }
+
+ private:
+  fs::path target_, path_;
+  bool committed_ = false;
+};
+
 }  // namespace
 
-OutputFolder::OutputFolder(const fs::path& target) : target_(clean(target)) {
-  check_free(target_);
-  std::error_code reason;
-  fs::create_directories(target_.parent_path(), reason);
-  for (int serial = 0; !reason; ++serial) {
-    path_ = target_;
-    path_ += fmt::format(".tmp-{}-{}", ::getpid(), serial);
-    if (fs::create_directory(path_, reason)) return;
+void write_output_folder(const fs::path& target, const std::function<void(const fs::path& folder)>& write) {
+  const fs::path clean_target = clean(target);
+  check_free(clean_target);
+  remove_leftovers(clean_target);
+  NewFolder folder(clean_target);
+  try {
+    write(folder.path());
+    folder.commit();
+  } catch (const Error& e) {
+    std::string message = e.what();
+    const size_t at = message.find(folder.path().string());
+    if (at == std::string::npos) throw;
+    throw Error(message.replace(at, folder.path().string().size(), clean_target.string()), e.exit_code());
   }
-  throw Error(fmt::format("{}: cannot create the folder: {}", target_.string(), reason.message()));
-}
-
-OutputFolder::~OutputFolder() {
-  std::error_code ignored;
-  if (!committed_) fs::remove_all(path_, ignored);
-}
-
-void OutputFolder::commit() {
-  sync_folder(path_);
-  std::error_code reason;
-  fs::rename(path_, target_, reason);
-  if (reason)
-    throw Error(fmt::format("{}: cannot rename the finished folder to it: {}", target_.string(), reason.message()));
-  committed_ = true;
-  sync_folder(target_.parent_path());
 }
 
 }  // namespace qtune

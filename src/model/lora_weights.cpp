@@ -150,11 +150,13 @@ LoraConfig check_lora_files(const std::filesystem::path& folder, const ModelConf
   return adapter.config();
 }
 
-void add_lora(ModelWeightTensors& weights, const ModelConfig& config, const ModelOptions& options) {
+void add_lora(ModelWeightTensors& weights, const std::filesystem::path& folder, const ModelConfig& config,
+              const ModelOptions& options) {
   std::optional<LoraAdapter> files;
   if (!options.adapter->folder.empty()) {
     files.emplace(options.adapter->folder);
     check_adapter(*files, config);
+    warn_of_other_base(*files, folder);
   }
   weights.lora = files ? files->config() : options.adapter->config;
   LoraBuilder builder(weights, options, files ? &*files : nullptr);

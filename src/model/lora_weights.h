@@ -14,6 +14,7 @@ void read_weight(const TensorView& view, const at::Tensor& target);
 /// Adds the adapter that the options name to loaded weights. A new one begins as PEFT's: A uniform in
 /// +-1 / sqrt(inputs) by the seed, B zero.
 /// Throws: CheckpointError as LoraAdapter and check_lora_files.
-void add_lora(ModelWeightTensors& weights, const ModelConfig& config, const ModelOptions& options);
+void add_lora(ModelWeightTensors& weights, const std::filesystem::path& folder, const ModelConfig& config,
+              const ModelOptions& options);
 
 }  // namespace qtune

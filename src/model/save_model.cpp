@@ -4,17 +4,13 @@
 
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
+#include "qtune/formats/tokenizer_files.h"
 
 namespace qtune {
 namespace {
 
-constexpr const char* kTokenizerFiles[] = {
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-    "merges.txt",     "tokenizer.model",       "chat_template.jinja",     "chat_template.json"};
-
-void carry_over(const char* name, const std::filesystem::path& source, const std::filesystem::path& target) {
-  if (!std::filesystem::exists(source / name) || std::filesystem::equivalent(source, target)) return;
-  write_file_atomic(target / name, read_file(source / name));
+void carry_tokenizer_over(const std::filesystem::path& source, const std::filesystem::path& target) {
+  for (const std::filesystem::path& name : tokenizer_files(source)) carry_over(name, source, target);
 }
 
 /// Files of the other kind of training would be found first by who loads the folder: transformers takes an adapter
@@ -30,8 +26,8 @@ void save_model(Model& model, const std::filesystem::path& source, const std::fi
   auto config = nlohmann::ordered_json::parse(read_file(source / "config.json"));
   // transformers 5 calls it dtype, transformers 4 torch_dtype; what the folder had is kept.
   config[config.contains("dtype") ? "dtype" : "torch_dtype"] = dtype_torch_name(dtype);
-  carry_over("generation_config.json", source, target);
-  for (const char* name : kTokenizerFiles) carry_over(name, source, target);
+  if (std::filesystem::exists(source / "generation_config.json")) carry_over("generation_config.json", source, target);
+  carry_tokenizer_over(source, target);
   write_model_weights(target, weights_to_write(model, dtype));
   write_file_atomic(target / "config.json", config.dump(2) + "\n");
 } catch (const Error& e) {
@@ -39,7 +35,7 @@ void save_model(Model& model, const std::filesystem::path& source, const std::fi
 }
 
 void save_adapter(Model& model, const std::filesystem::path& source, const std::filesystem::path& target) try {
-  for (const char* name : kTokenizerFiles) carry_over(name, source, target);
+  carry_tokenizer_over(source, target);
   write_safetensors(target / kLoraWeightsFile, lora_to_write(model, Dtype::kF32));
   write_file_atomic(target / kLoraConfigFile, lora_config_json(model.lora().value(), source.string()));
 } catch (const Error& e) {

@@ -201,7 +201,7 @@ ModelWeightTensors load_weights(const std::filesystem::path& folder, const Model
     w.head = allocate_weight({config.vocab_size, config.hidden_size}, options.compute_dtype, options);
     loader.load("lm_head.weight", w.head);
   }
-  if (model_options.adapter) add_lora(w, config, model_options);
+  if (model_options.adapter) add_lora(w, folder, config, model_options);
   return w;
 }
 

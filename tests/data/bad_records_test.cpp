@@ -2,15 +2,13 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <spdlog/sinks/ostream_sink.h>
-#include <spdlog/spdlog.h>
 
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
 #include "data/read_records.h"
 #include "qtune/base/error.h"
+#include "support/log_text.h"
 #include "support/temp_dir.h"
 
 namespace qtune {
@@ -21,30 +19,6 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 const std::string kGood = R"({"prompt":"p","completion":"c"})";
-
-/// What is logged while this exists.
-class LogText {
- public:
-  LogText() : old_(spdlog::default_logger()) {
-    const auto sink = std::make_shared<spdlog::sinks::ostream_sink_st>(text_);
-    sink->set_pattern("%l: %v");
-    spdlog::set_default_logger(std::make_shared<spdlog::logger>("", sink));
-  }
-  ~LogText() { spdlog::set_default_logger(old_); }
-
-  std::vector<std::string> lines_with(const std::string& part) const {
-    std::vector<std::string> lines;
-    std::istringstream in(text_.str());
-    for (std::string line; std::getline(in, line);) {
-      if (line.find(part) != std::string::npos) lines.push_back(line);
-    }
-    return lines;
-  }
-
- private:
-  std::shared_ptr<spdlog::logger> old_;
-  std::ostringstream text_;
-};
 
 class BadRecords : public testing::Test {
  protected:

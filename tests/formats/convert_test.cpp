@@ -1,14 +1,21 @@
 #include "qtune/formats/convert.h"
 
+#include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <csignal>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "file_parts.h"
 #include "gguf_builder.h"
 #include "qtune/base/file.h"
+#include "qtune/base/stop_signals.h"
+#include "qtune/formats/convert_to_gguf.h"
 #include "qtune/formats/safetensors.h"
+#include "support/dead_process.h"
+#include "support/log_text.h"
+#include "support/model_folder.h"
 #include "support/temp_dir.h"
 
 namespace qtune {
@@ -197,8 +204,26 @@ TEST(ConvertGguf, AFullDiskLeavesNoFolder) {
   }
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, old_handler);
-  EXPECT_THAT(message, testing::HasSubstr("model.safetensors: cannot write"));
+  // the target's name, not that of the folder beside it
+  EXPECT_THAT(message, testing::StartsWith((dir / "out/model.safetensors").string() + ": cannot write"));
   EXPECT_EQ(num_entries(dir.path()), 0u);
+}
+
+TEST(ConvertGguf, ASignalLeavesNoFolder) {
+  const TempDir dir;
+  const StopSignals signals;
+  std::raise(SIGTERM);
+  expect_error<Error>([&] { convert_gguf_to_hf(kData / "tiny.gguf", dir / "out"); }, "interrupted");
+  EXPECT_EQ(num_entries(dir.path()), 0u);
+}
+
+TEST(ConvertGguf, WhatAKilledConversionLeftIsRemoved) {
+  const TempDir dir;
+  const std::filesystem::path left = dir / fmt::format("out.tmp-{}-0", dead_process());
+  std::filesystem::create_directory(left);
+  write_bytes(left / "model.safetensors", "half");
+  convert_gguf_to_hf(kData / "tiny.gguf", dir / "out");
+  EXPECT_EQ(num_entries(dir.path()), 1u);
 }
 
 TEST(ConvertFolder, ShardsJoinToTheSameFile) {
@@ -230,6 +255,66 @@ TEST(ConvertFolder, AnotherDtypeIsWrittenIntoWeightsAndConfig) {
   EXPECT_EQ(file.at(exact.name).shape, exact.shape);
   EXPECT_EQ(read_json(dir / "out/config.json")["dtype"], "bfloat16");
   EXPECT_FALSE(read_json(dir / "out/config.json").contains("torch_dtype"));
+}
+
+TEST(ConvertFolder, AnAdapterOfAnotherBaseModelIsWarnedOf) {
+  const TempDir dir;
+  std::filesystem::copy(kModels / "llama_tied/adapter_trained", dir / "adapter");
+  Json config = read_json(dir / "adapter/adapter_config.json");
+  config["base_model_name_or_path"] = "org/another";
+  write_bytes(dir / "adapter/adapter_config.json", config.dump());
+  const LogText log;
+  convert_to_hf(kModels / "llama_tied", dir / "out", {.adapter = dir / "adapter"});
+  EXPECT_EQ(log.lines_with("the adapter was made for \"org/another\"").size(), 1u) << log.text();
+}
+
+/// A fixture's model with two weights that float16 can't hold, and two that it just can.
+void make_large_model(const std::filesystem::path& folder) {
+  std::filesystem::create_directory(folder);
+  write_config(folder, fixture_config("llama_tied"));
+  WeightsToChange weights("llama_tied");
+  const auto set = [&](const std::string& name, std::vector<float> values) {
+    std::memcpy(weights.at(name).bytes.data(), values.data(), values.size() * sizeof(float));
+  };
+  set("model.layers.0.mlp.up_proj.weight", {65520, 65519, -65504});
+  set("model.layers.1.self_attn.q_proj.weight", {-1e6f, std::numeric_limits<float>::infinity()});
+  weights.write(folder);
+}
+
+// They became infinite without a word.
+TEST(ConvertFolder, WeightsThatFloat16CannotHoldAreToldOnce) {
+  const TempDir dir;
+  make_large_model(dir / "model");
+  const std::string warning =
+      "out: 2 weights became infinite, since float16 ends at 65504; the largest, -1e+06, is in "
+      "\"model.layers.1.self_attn.q_proj.weight\" ---> use --dtype bf16";
+  for (const std::filesystem::path& adapter : {std::filesystem::path(), kModels / "llama_tied/adapter_init"}) {
+    const LogText log;
+    convert_to_hf(dir / "model", dir / "out", {.dtype = Dtype::kF16, .adapter = adapter});
+    EXPECT_THAT(log.text(), testing::HasSubstr(warning));
+    EXPECT_EQ(log.lines_with("warning").size(), 1u) << log.text();
+    std::filesystem::remove_all(dir / "out");
+  }
+  const LogText log;
+  for (const Dtype dtype : {Dtype::kBF16, Dtype::kF32}) {
+    convert_to_hf(dir / "model", dir / "out", {.dtype = dtype});
+    std::filesystem::remove_all(dir / "out");
+  }
+  EXPECT_EQ(log.text(), "");
+}
+
+TEST(ConvertGguf, WeightsThatFloat16CannotHoldAreTold) {
+  const TempDir dir;
+  make_large_model(dir / "model");
+  std::filesystem::copy_file(kData / "tokenizer.json", dir / "model/tokenizer.json");
+  write_bytes(dir / "model/tokenizer_config.json", R"({"eos_token": "<|im_end|>", "bos_token": "<|im_start|>"})");
+  const LogText log;
+  convert_hf_to_gguf(dir / "model", dir / "f32.gguf");
+  EXPECT_EQ(log.text(), "");
+  convert_hf_to_gguf(dir / "model", dir / "f16.gguf", {.type = GgmlType::kF16});
+  EXPECT_EQ(log.lines_with("f16.gguf: 2 weights became infinite").size(), 1u) << log.text();
+  convert_gguf_to_hf(dir / "f32.gguf", dir / "out", {.dtype = Dtype::kF16});
+  EXPECT_EQ(log.lines_with("out: 2 weights became infinite").size(), 1u) << log.text();
 }
 
 TEST(Convert, AnInputOfAnotherKindIsRefused) {

@@ -1,16 +1,6 @@
-#include "qtune/formats/convert_to_gguf.h"
-
-#include <sys/resource.h>
-
-#include <csignal>
-#include <nlohmann/json.hpp>
-
-#include "file_parts.h"
 #include "gguf_entries.h"
-#include "qtune/base/file.h"
-#include "qtune/formats/safetensors.h"
+#include "gguf_out.h"
 #include "support/model_folder.h"
-#include "support/temp_dir.h"
 
 namespace qtune {
 namespace {
@@ -18,38 +8,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-const fs::path kData = QTUNE_TEST_DATA;
 const fs::path kReference = kData / "gguf_out";
-
-/// A fixture's model with a tokenizer of 20 tokens.
-class GgufOut : public testing::Test {
- protected:
-  explicit GgufOut(const std::string& model = "llama_tied") {
-    fs::create_directory(in_);
-    for (const char* name : {"config.json", "model.safetensors"}) {
-      fs::copy_file(kData / "models" / model / name, in_ / name);
-    }
-    fs::copy_file(kData / "gguf/tokenizer.json", in_ / "tokenizer.json");
-    write_file_atomic(in_ / "tokenizer_config.json", R"({"eos_token": "<|im_end|>", "bos_token": "<|im_start|>"})");
-  }
-
-  Json read_json(const char* name) const { return Json::parse(read_file(in_ / name)); }
-  void write_json(const char* name, const Json& json) const { write_file_atomic(in_ / name, json.dump()); }
-
-  GgufFile convert(const GgufOutOptions& options = {}) const {
-    convert_hf_to_gguf(in_, out_, options);
-    return GgufFile(out_);
-  }
-
-  template <class E = CheckpointError>
-  void expect_refused(std::string_view part) const {
-    expect_error<E>([&] { convert_hf_to_gguf(in_, out_); }, part);
-    EXPECT_EQ(num_entries(dir_.path()), 1u) << "something was left behind";
-  }
-
-  TempDir dir_;
-  fs::path in_ = dir_ / "model", out_ = dir_ / "out.gguf";
-};
 
 struct Case {
   const char* folder;
@@ -92,7 +51,7 @@ TEST_F(GgufOut, ComesBackAsTheSameTensors) {
       fs::copy_file(kData / "models" / model / name, in_ / name, fs::copy_options::overwrite_existing);
     }
     const TempDir back;
-    convert_hf_to_gguf(in_, out_);
+    convert();
     convert_gguf_to_hf(out_, back / "f32", {.dtype = Dtype::kF32});
     EXPECT_EQ(read_file(back / "f32/model.safetensors").size(), read_file(in_ / "model.safetensors").size());
     const SafetensorsFile before(in_ / "model.safetensors"), after(back / "f32/model.safetensors");
@@ -109,8 +68,8 @@ TEST_F(GgufOut, WithoutATypeTheFoldersOwnIsKept) {
   for (const auto& [dtype, file_type] : {std::pair{Dtype::kBF16, 32}, {Dtype::kF16, 1}}) {
     const TempDir dir;
     convert_hf_to_hf(in_, dir / "model", {.dtype = dtype});
-    convert_hf_to_gguf(dir / "model", out_);
-    const GgufFile file(out_);
+    convert_hf_to_gguf(dir / "model", dir / "out.gguf");
+    const GgufFile file(dir / "out.gguf");
     EXPECT_EQ(file.integer("general.file_type"), file_type);
     for (const GgufTensor& tensor : file.tensors()) EXPECT_EQ(tensor.type == GgmlType::kF32, tensor.shape.size() == 1);
   }
@@ -336,35 +295,6 @@ TEST_F(GgufOut, LlamaThreesScalingOfAQwenIsRefused) {
   expect_refused("rope scaling llama3 of model_type qwen3");
 }
 
-TEST_F(GgufOut, TheTargetIsAFileInAFolderThatExists) {
-  out_ = dir_ / "out";
-  expect_refused<ConfigError>("out: expected a name that ends in .gguf ---> --to gguf writes one file");
-  out_ = in_;
-  expect_refused<ConfigError>("expected a file to write, found a folder ---> give a name that ends in .gguf");
-  out_ = dir_ / "none/out.gguf";
-  expect_refused<ConfigError>("none: expected a folder to write into, found none");
-}
-
-TEST_F(GgufOut, TheSourceIsAFolder) {
-  expect_error<ConfigError>([&] { convert_hf_to_gguf(kData / "gguf/tiny.gguf", out_); },
-                            "expected a model folder, found a file ---> convert it to a folder first");
-  expect_error<CheckpointError>([&] { convert_hf_to_gguf(dir_ / "none", out_); }, "found nothing");
-}
-
-TEST_F(GgufOut, AFullDiskLeavesTheOldFile) {
-  write_bytes(out_, "old");
-  rlimit before{};
-  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
-  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
-  const rlimit small{16384, before.rlim_max};
-  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
-  expect_error<Error>([&] { convert_hf_to_gguf(in_, out_); }, "out.gguf: cannot write");
-  setrlimit(RLIMIT_FSIZE, &before);
-  std::signal(SIGXFSZ, old_handler);
-  EXPECT_EQ(read_file(out_), "old");
-  EXPECT_EQ(num_entries(dir_.path()), 2u);
-}
-
 /// general.* keys of a folder's name: name, basename, finetune, version, size_label.
 struct NameCase {
   const char *folder, *name, *basename, *finetune, *version, *size;
@@ -381,6 +311,7 @@ TEST_F(GgufOut, TheNameIsTakenApartAsTheReferenceDoes) {
                             {"phi-mini-120K", "Phi Mini 120K", "phi-mini", "", "", "120K"}};
   for (const NameCase& c : cases) {
     fs::create_directory_symlink(in_, dir_ / c.folder);
+    fs::remove(out_);
     convert_hf_to_gguf(dir_ / c.folder, out_);
     const GgufFile file(out_);
     const auto text = [&](const char* key) { return file.text(std::string("general.") + key).value_or(""); };

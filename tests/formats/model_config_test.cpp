@@ -4,6 +4,7 @@
 
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
+#include "support/log_text.h"
 #include "support/model_folder.h"
 #include "support/temp_dir.h"
 
@@ -162,6 +163,40 @@ TEST_F(ModelConfigTest, ScaledRotaryPositionsAreReadInBothForms) {
   }
 }
 
+// rope_scaling that a user adds to a config of transformers 5 was ignored.
+TEST_F(ModelConfigTest, RopeScalingWinsOverRopeParametersAsInTransformers) {
+  json config = with("rope_scaling", {{"rope_type", "linear"}, {"factor", 4.0}});
+  config["rope_parameters"] = {{"rope_type", "llama3"}, {"rope_theta", 1e5}};  // would be refused if it were read
+  const LogText log;
+  ModelConfig c = read(config);
+  EXPECT_EQ(c.rope_scaling.type, RopeScalingType::kLinear);
+  EXPECT_EQ(c.rope_scaling.factor, 4.0);
+  EXPECT_EQ(c.rope_theta, 10000.0) << "that of rope_parameters is not taken";
+  EXPECT_THAT(log.text(), testing::HasSubstr("config.json: rope_parameters is not read"));
+  config["rope_theta"] = 5000.0;
+  EXPECT_EQ(read(config).rope_theta, 5000.0);
+  config["rope_scaling"]["rope_theta"] = 777.0;
+  EXPECT_EQ(read(config).rope_theta, 777.0);
+  for (const json& nothing : {json(nullptr), json::object()}) {
+    c = read(with("rope_scaling", nothing));
+    EXPECT_EQ(c.rope_scaling.type, RopeScalingType::kNone);
+    EXPECT_EQ(c.rope_theta, 1e5);
+  }
+}
+
+// It was taken from inside only, else from max_position_embeddings.
+TEST_F(ModelConfigTest, OriginalPositionsAtTheTopWinOverThoseInside) {
+  json llama3 = {{"rope_type", "llama3"}, {"factor", 8.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0}};
+  json config = with("rope_parameters", llama3);
+  EXPECT_EQ(read(config).rope_scaling.original_positions, 512) << "max_position_embeddings";
+  config["original_max_position_embeddings"] = 32;
+  EXPECT_EQ(read(config).rope_scaling.original_positions, 32);
+  config["rope_parameters"]["original_max_position_embeddings"] = 128;
+  EXPECT_EQ(read(config).rope_scaling.original_positions, 32);
+  config["original_max_position_embeddings"] = nullptr;
+  EXPECT_EQ(read(config).rope_scaling.original_positions, 128);
+}
+
 TEST_F(ModelConfigTest, AFaultOfRotaryScalingIsNamed) {
   const json llama3 = {{"rope_type", "llama3"}, {"factor", 8.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0}};
   for (const char* key : {"factor", "low_freq_factor", "high_freq_factor"}) {
@@ -189,6 +224,24 @@ TEST_F(ModelConfigTest, FamiliesDifferInBiasesNormsAndWindow) {
   EXPECT_TRUE(qwen3.qk_norm);
   EXPECT_EQ(qwen2.num_parameters() - llama.num_parameters(), 3 * 128);
   EXPECT_EQ(qwen3.num_parameters() - llama.num_parameters(), 3 * 2 * 16);
+}
+
+// MistralConfig's own default; null means none. Texts of more than 4,096 tokens were computed otherwise.
+TEST_F(ModelConfigTest, AMistralWithoutTheKeyHasAWindow) {
+  json config = with("model_type", "mistral");
+  config.erase("sliding_window");
+  EXPECT_EQ(read(config).sliding_window, 4096);
+  config["sliding_window"] = nullptr;
+  EXPECT_EQ(read(config).sliding_window, 0);
+  EXPECT_EQ(read(without("sliding_window")).sliding_window, 0) << "llama";
+}
+
+TEST_F(ModelConfigTest, FamiliesDifferInTheirDefaultLength) {
+  json config = without("max_position_embeddings");
+  for (const auto& [family, length] : {std::pair{"mistral", 131072}, {"qwen2", 32768}, {"qwen3", 32768}}) {
+    config["model_type"] = family;
+    EXPECT_EQ(read(config).max_positions, length) << family;
+  }
 }
 
 TEST_F(ModelConfigTest, OptionsThatWouldBeComputedWronglyAreRefused) {
@@ -222,6 +275,15 @@ TEST_F(ModelConfigTest, FilesThatAreNoConfigAreRefused) {
     write_file_atomic(dir_ / "config.json", text);
     expect_throws<CheckpointError>([&] { read_model_config(dir_.path()); }, {"config.json"});
   }
+}
+
+TEST_F(ModelConfigTest, AFolderOfAnotherKindIsNamed) {
+  write_file_atomic(dir_ / "model.gguf", "GGUF");
+  expect_throws<CheckpointError>([&] { read_model_config(dir_.path()); },
+                                 {"config.json: expected the model's config, found \"model.gguf\"", "qtune convert"});
+  write_file_atomic(dir_ / "adapter_config.json", "{}");
+  expect_throws<CheckpointError>([&] { read_model_config(dir_.path()); },
+                                 {"a LoRA adapter's", "--model BASE --adapter " + dir_.path().string()});
 }
 
 TEST_F(ModelConfigTest, LongValuesAreCutInTheMessage) {

@@ -70,6 +70,25 @@ TEST(ModelWeights, AFolderWithoutWeightsIsRefused) {
   expect_error<CheckpointError>([&] { ModelWeights{dir.path()}; }, "found neither ---> give a model folder");
 }
 
+TEST(ModelWeights, WeightsOfAnotherKindAreNamedWithTheWayToConvertThem) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"pytorch_model-00001-of-00002.bin",
+       "found \"pytorch_model-00001-of-00002.bin\" ---> save it as safetensors with Python: transformers."},
+      {"consolidated.00.pth",
+       "found \"consolidated.00.pth\" ---> save it as safetensors with Python: transformers has"},
+      {"a.Q8_0.gguf", "found \"a.Q8_0.gguf\" ---> make a folder of it: qtune convert "},
+      {"adapter_config.json",
+       "found adapter_config.json, a LoRA adapter's ---> give the model below it, and this folder "
+       "as the adapter: --model BASE --adapter "},
+      {"training_args.bin", "found neither"},
+      {"rng_state.pth", "found neither"}};
+  for (const auto& [name, part] : cases) {
+    const TempDir dir;
+    write_bytes(dir / name, "x");
+    expect_error<CheckpointError>([&] { ModelWeights{dir.path()}; }, part);
+  }
+}
+
 TEST(ModelWeights, AMissingShardIsNamed) {
   const TempDir dir;
   write_model_weights(dir.path(), three_tensors(), 8);

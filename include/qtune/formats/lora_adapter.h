@@ -27,6 +27,7 @@ struct LoraConfig {
   double dropout = 0;                // of the adapter's input, in training
   std::vector<std::string> targets;  // of kLoraModules, in their order
   bool rslora = false;
+  std::string base_model;  // as the adapter's file names the model below; empty: it does not
 
   /// alpha / rank, with rslora alpha / sqrt(rank).
   double scale() const;
@@ -70,6 +71,13 @@ class LoraAdapter {
   SafetensorsFile file_;
   std::map<std::string, Module, std::less<>> modules_;
 };
+
+/// Warns when the adapter's file names another model than the one in `folder`. Only the last part of a path or of a
+/// Hub's name counts, in any case of letters.
+void warn_of_other_base(const LoraAdapter& adapter, const std::filesystem::path& folder);
+
+/// Warns as warn_of_other_base. Throws: CheckpointError naming a module of the adapter that the model lacks.
+void check_belongs(const LoraAdapter& adapter, const ModelWeights& weights);
 
 /// The weight `tensor` (O, I) with the module's part added, made piece by piece while it is written: float32
 /// arithmetic, rounded once to `dtype`. Both must outlive the result. Throws: CheckpointError naming adapter and tensor

@@ -33,6 +33,7 @@ struct ModelConfig {
   bool tied_embeddings = false;  // the head is the embedding table
   bool qkv_bias = false;         // biases on the q, k and v projections
   bool qk_norm = false;          // RMSNorm of each q and k head
+  bool own_head_dim = true;      // the family has head_dim as a setting of its own
   int64_t sliding_window = 0;    // tokens that attention sees, its own included; 0: all before it
   std::vector<int32_t> eos_ids;  // generation_config.json's, else config.json's
 
