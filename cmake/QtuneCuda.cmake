@@ -41,6 +41,8 @@ function(qtune_cuda_plugin)  # (USES modules...): read by tools/check_layers; th
   target_link_libraries(qtune_cuda PRIVATE qtune_kernels qtune::libtorch fmt::fmt CUDA::cublasLt CUDA::cudart
     ${qtune_torch_root}/lib/libtorch_cuda.so ${qtune_torch_root}/lib/libc10_cuda.so)
   set_target_properties(qtune_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib)
+  # The wheels' CUDA libraries, which libtorch_cuda.so was made for, before the toolkit's.
+  target_link_options(qtune_cuda PRIVATE -Wl,-rpath,${qtune_torch_root}/../nvidia/cu13/lib)
   set_target_properties(qtune_kernels PROPERTIES POSITION_INDEPENDENT_CODE ON)
   qtune_warnings(qtune_cuda)
 endfunction()

@@ -5,7 +5,8 @@
 #
 #   --tests         builds the tests too
 #   --no-build      packages, LibTorch and Arrow only
-#   --cuda=...      CUDA kernels: where nvcc is found (auto, the default), always, never
+#   --cuda=...      auto (default): the GPU part is built where nvcc is found; on: it is, and LibTorch's CUDA libraries
+#                   (4.7 GB) come too, so that it runs; off: it is not built
 #   --libtorch DIR  a LibTorch of your own (holds include/ and lib/) instead of the downloaded one; or set QTUNE_LIBTORCH
 #   --package NAME  one more Debian package
 #   -D...           handed on to CMake
@@ -18,6 +19,7 @@ readonly TORCH_DIR=.deps/torch
 readonly ARROW_VERSION=26.0.1  # reads .parquet
 readonly ARROW_DIR=.deps/pyarrow
 readonly TORCH_DISK_MB=4000  # the wheels (0.6 GB) and what they unpack to (1.3 GB), with room to spare
+readonly TORCH_CUDA_DISK_MB=12000  # the same with all that torch depends on
 packages=(g++ cmake ninja-build ccache mold libyaml-cpp-dev libspdlog-dev libfmt-dev libcli11-dev
           nlohmann-json3-dev libxxhash-dev libsentencepiece-dev libgtest-dev libgmock-dev)
 
@@ -84,7 +86,11 @@ install_packages() {
   fi
 }
 
-torch_is_there() { [[ -e $TORCH_DIR/torch/lib/libtorch_cpu.so && -d $TORCH_DIR/torch-$TORCH_VERSION.dist-info ]]; }
+torch_is_there() {
+  [[ -e $TORCH_DIR/torch/lib/libtorch_cpu.so && -d $TORCH_DIR/torch-$TORCH_VERSION.dist-info ]] || return 1
+  # What only the whole set of wheels brings.
+  [[ $cuda != on ]] || compgen -G "$TORCH_DIR/nvidia/cu13/lib/libcublasLt.so*" >/dev/null
+}
 
 get_libtorch() {
   if [[ -z $libtorch && -e build/CMakeCache.txt ]]; then
@@ -106,12 +112,14 @@ get_libtorch() {
   mkdir -p .deps
   local free_mb
   free_mb=$(df -Pm .deps | awk 'NR == 2 {print $4}')
-  ((free_mb >= TORCH_DISK_MB)) || fail "LibTorch needs $TORCH_DISK_MB MB of disk, found $free_mb MB ---> free some space"
-  say "LibTorch: getting ${WHEELS[*]} (about 0.6 GB)"
+  local wheels=("${WHEELS[@]}") needed_mb=$TORCH_DISK_MB dependencies=(--no-deps) size="0.6 GB"
+  if [[ $cuda == on ]]; then wheels=("torch==$TORCH_VERSION") needed_mb=$TORCH_CUDA_DISK_MB dependencies=() size="2.5 GB"; fi
+  ((free_mb >= needed_mb)) || fail "LibTorch needs $needed_mb MB of disk, found $free_mb MB ---> free some space"
+  say "LibTorch: getting ${wheels[*]} (about $size)"
   # Unpacked aside and renamed, so that a cut-off download is never taken for a whole one.
   rm -rf "$TORCH_DIR.part"
-  python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-compile --no-deps \
-    --target "$TORCH_DIR.part" "${WHEELS[@]}" >&2 ||
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-compile "${dependencies[@]}" \
+    --target "$TORCH_DIR.part" "${wheels[@]}" >&2 ||
     fail "LibTorch could not be had (pip's message is above) ---> check network and disk, or give --libtorch DIR"
   rm -rf "$TORCH_DIR"
   mv "$TORCH_DIR.part" "$TORCH_DIR"

@@ -68,14 +68,14 @@ TEST_P(ModelOnKernels, ScoresAndGradientsEqualTheCpusInBFloat16) {
   expect_equal_passes(at::kBFloat16, kModelBFloat16ScoreNats, kModelBFloat16GradientNorm);
 }
 
-TEST_P(ModelOnKernels, ScoresAndLossesOfSixStepsEqualTransformers) {
+TEST_P(ModelOnKernels, ScoresAndLossesOfThreeStepsEqualTransformers) {
   const OnKernels kernels;
   Model model = training_model(fixture_, at::kFloat);
   Optimizer optimizer(model, {.weight_decay = 0.5});
   const PackedTokens batch = fixture_.batch();
   const double num_targets = static_cast<double>(batch.num_targets());
   EXPECT_LT(largest_difference(model.score(batch).nll_N, fixture_.targets_of("nll")), kTransformersScoreNats);
-  for (int64_t step = 0; step < 6; ++step) {
+  for (int64_t step = 0; step < 3; ++step) {
     model.zero_gradients();
     const at::Tensor nll_N = model.forward_backward(batch).nll_N;
     optimizer.update(1e-3, 1 / num_targets, 1.0, nll_N);
