@@ -40,7 +40,8 @@ struct NewTokens {
   int64_t num_positions = 0;      // furthest position + 1
 
   void to(at::Device device, int64_t vocab_size) {
-    PackedTokens packed{.ids_N = ids_N, .positions_N = positions_N, .cu_seqlens = {}, .rows_M = last_S, .targets_M = ids_N};
+    PackedTokens packed{
+        .ids_N = ids_N, .positions_N = positions_N, .cu_seqlens = {}, .rows_M = last_S, .targets_M = ids_N};
     packed = to_device(packed, device, vocab_size);
     ids_N = packed.ids_N;
     positions_N = packed.positions_N;

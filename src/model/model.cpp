@@ -58,7 +58,8 @@ void Model::State::forward_saved(const LayerWeights& w, const PackedTokens& batc
   add_rms_norm(saved.x_in_ND, delta_ND, saved.x_in_ND, w.input_norm.compute, config.rms_norm_eps, normed,
                saved.rstd_in_N);
   project_qkv(w, normed, batch.positions_N, saved);
-  attention(saved.qkv_NX, {batch.cu_seqlens, batch.device_cu_seqlens}, attention_shape, saved.attention_NW, saved.logsumexp_HN);
+  attention(saved.qkv_NX, {batch.cu_seqlens, batch.device_cu_seqlens}, attention_shape, saved.attention_NW,
+            saved.logsumexp_HN);
   project(w.out, saved.attention_NW, projected);
   add_rms_norm(saved.x_in_ND, projected, saved.x_mid_ND, w.post_norm.compute, config.rms_norm_eps, normed,
                saved.rstd_mid_N);

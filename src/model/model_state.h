@@ -59,9 +59,7 @@ struct Model::State {
     const auto frequencies = rope_frequencies(config.head_dim, config.rope_theta, config.rope_scaling);
     rope_table = make_rope_table(std::max(num_positions, doubled), frequencies).to(options.device);
   }
-  void grow_rope_table(const PackedTokens& batch) {
-    grow_rope_table(longest_sample(batch.cu_seqlens));
-  }
+  void grow_rope_table(const PackedTokens& batch) { grow_rope_table(longest_sample(batch.cu_seqlens)); }
 
   /// q, k and v of a layer, ready for attention, into saved.qkv_NX.
   void project_qkv(const LayerWeights& w, const at::Tensor& normed_ND, const at::Tensor& positions_N,

@@ -31,7 +31,8 @@ class Workspace {
     at::Tensor& buffer = buffers_[name];
     if (!buffer.defined() || buffer.numel() < num_bytes) {
       buffer = at::Tensor();  // free first: the old and the new need not exist together
-      buffer = device_.is_cpu() ? pages(num_bytes) : at::empty({num_bytes}, at::TensorOptions(at::kByte).device(device_));
+      buffer =
+          device_.is_cpu() ? pages(num_bytes) : at::empty({num_bytes}, at::TensorOptions(at::kByte).device(device_));
     }
     return buffer.narrow(0, 0, num_bytes).view(dtype).view(shape);
   }

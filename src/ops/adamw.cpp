@@ -62,7 +62,8 @@ class CpuAdamW : public AdamW {
     for (const AdamWTensor& t : tensors_) gradients_.push_back(t.gradient);
   }
   void update(const AdamWStep& step, double max_norm, const at::Tensor& nll_N) override {
-    norm_ = all_finite(nll_N) ? global_norm(gradients_) * step.gradient_scale : std::numeric_limits<double>::quiet_NaN();
+    norm_ =
+        all_finite(nll_N) ? global_norm(gradients_) * step.gradient_scale : std::numeric_limits<double>::quiet_NaN();
     if (!std::isfinite(norm_)) return;
     AdamWStep clipped = step;
     clipped.gradient_scale *= clip_factor(norm_, max_norm);

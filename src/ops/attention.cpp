@@ -132,8 +132,8 @@ void attention(const at::Tensor& qkv_NX, const SampleBorders& borders, const Att
 }
 
 void attention_backward(const at::Tensor& dout, const at::Tensor& qkv_NX, const at::Tensor& out,
-                        const at::Tensor& logsumexp_HN, const SampleBorders& borders,
-                        const AttentionShape& shape, const at::Tensor& dqkv_NX) {
+                        const at::Tensor& logsumexp_HN, const SampleBorders& borders, const AttentionShape& shape,
+                        const at::Tensor& dqkv_NX) {
   const std::vector<int32_t>& cu_seqlens = borders.cu_seqlens;
   check_arguments("attention_backward", qkv_NX, cu_seqlens, shape);
   const int64_t n = qkv_NX.size(0), x = shape.qkv_width(), e = shape.head_dim, w = shape.out_width();

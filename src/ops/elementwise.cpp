@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "checks.h"
-#include "qtune/ops/device_ops.h"
 #include "qtune/base/rng.h"
+#include "qtune/ops/device_ops.h"
 #include "vector_math.h"
 
 namespace qtune {

@@ -66,9 +66,8 @@ RowScores run(const at::Tensor& hidden_ND, const at::Tensor& head_VD, const at::
   check_shape("linear_cross_entropy", "targets", targets_N, {n});
   check_dtype("linear_cross_entropy", "targets", targets_N, at::kInt);
   if (const DeviceOps* device = device_ops(hidden_ND)) {
-    return with_gradients
-               ? device->linear_cross_entropy_backward(hidden_ND, head_VD, targets_N, dhidden_ND, dhead_VD)
-               : device->linear_cross_entropy(hidden_ND, head_VD, targets_N);
+    return with_gradients ? device->linear_cross_entropy_backward(hidden_ND, head_VD, targets_N, dhidden_ND, dhead_VD)
+                          : device->linear_cross_entropy(hidden_ND, head_VD, targets_N);
   }
   check_targets(targets_N, v);
   RowScores scores{at::empty({n}, at::kFloat), at::empty({n}, at::kFloat), at::empty({n}, at::kFloat)};

@@ -103,7 +103,8 @@ TEST(ModelWeights, ATensorNotInItsShardIsNamed) {
   const TempDir dir;
   write_model_weights(dir.path(), three_tensors(), 8);
   write_bytes(dir / std::string(kIndex), R"({"weight_map":{"c":"model-00001-of-00002.safetensors"}})");
-  expect_error<CheckpointError>([&] { ModelWeights{dir.path()}; }, "tensor \"c\": expected it in \"model-00001-of-00002");
+  expect_error<CheckpointError>([&] { ModelWeights{dir.path()}; },
+                                "tensor \"c\": expected it in \"model-00001-of-00002");
 }
 
 TEST(ModelWeights, AShardOutsideTheFolderIsRefused) {

@@ -40,7 +40,7 @@ struct AdapterOptions {
 
 struct ModelOptions {
   at::ScalarType compute_dtype = at::kFloat;  // of activations and matrix products: kFloat or kBFloat16
-  at::Device device = at::kCPU;           // kCPU or kCUDA; the latter after load_gpu_support() (ops/device.h)
+  at::Device device = at::kCPU;               // kCPU or kCUDA; the latter after load_gpu_support() (ops/device.h)
   ModelUse use = ModelUse::kInference;
   OpsChoice ops = OpsChoice::kFused;
   std::optional<AdapterOptions> adapter;

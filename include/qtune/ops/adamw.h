@@ -28,8 +28,8 @@ struct AdamWStep {
 /// On the CPU.
 void adamw(const std::vector<AdamWTensor>& tensors, const AdamWStep& step);
 
-/// On the CPU. Square root of the sum of squares over all tensors (float32), summed in double over fixed blocks in a fixed order,
-/// so that the value does not depend on the number of threads.
+/// On the CPU. Square root of the sum of squares over all tensors (float32), summed in double over fixed blocks in a
+/// fixed order, so that the value does not depend on the number of threads.
 double global_norm(const std::vector<at::Tensor>& tensors);
 
 /// Factor that brings a gradient of norm `norm` down to `max_norm` (1 when it is below; max_norm 0 means no clipping).
