@@ -148,7 +148,7 @@ TEST_F(ScoreCommand, ErrorsAreOneLineAndLeaveNoFile) {
   expect_one_error(score("s.jsonl", {"--dtype", "int8"}), 2, "int8");
   expect_one_error(
       run_process({"score", "--model", "none", "--data", job_.data(), "--out", (job_ / "s.jsonl").string()}), 4,
-      "none/config.json: cannot open");
+      "none/config.json: expected the model's config, found no such file");
   expect_one_error(run_process({"score", "--model", job_.model().string(), "--out", "x"}), 2, "--data");
   EXPECT_FALSE(std::filesystem::exists(job_ / "s.jsonl"));
 }
