@@ -1,9 +1,15 @@
-#include <sanitizer/allocator_interface.h>
-
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 
 #include "fuzz/heap_watch.h"
+
+// Of clang's sanitizer/allocator_interface.h: GCC has the functions in its library, but not that header.
+extern "C" {
+int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void*, size_t),
+                                              void (*on_free)(const volatile void*));
+size_t __sanitizer_get_allocated_size(const volatile void* block);
+}
 
 namespace qtune::fuzz {
 namespace {
