@@ -32,25 +32,6 @@ TokenizedSample make_sample(const StepBenchOptions& o, int64_t vocab_size, int64
   return sample;
 }
 
-/// Rates of a large product in the compute type, and of a copy.
-void measure_peaks(const StepBenchOptions& o, StepBenchResult& result) {
-  const at::Device device = o.model_options.device;
-  const int64_t n = device.is_cpu() ? 1024 : 8192;
-  const auto options = at::TensorOptions(o.model_options.compute_dtype).device(device);
-  const at::Tensor a = at::randn({n, n}, options), b = at::randn({n, n}, options);
-  at::Tensor c = at::empty({n, n}, options);
-  const double product = measure(
-                             device, [&] { at::mm_out(c, a, b); }, 0.5)
-                             .median_seconds;
-  result.peak_flops = 2.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n) / product;
-  const int64_t size = device.is_cpu() ? 1 << 25 : 1 << 28;
-  const at::Tensor from = at::randn({size}, options.dtype(at::kFloat)), to = at::empty_like(from);
-  const double copy = measure(
-                          device, [&] { to.copy_(from); }, 0.5)
-                          .median_seconds;
-  result.peak_bytes = 2.0 * 4.0 * static_cast<double>(size) / copy;
-}
-
 struct Phases {
   double score = 0, decide = 0, train = 0, optimizer = 0;
   double total() const { return score + decide + train + optimizer; }
@@ -89,9 +70,6 @@ class StepBench {
     result.train_seconds = median([](const Phases& p) { return p.train; });
     result.optimizer_seconds = median([](const Phases& p) { return p.optimizer; });
     result.peak_memory_bytes = peak_memory_bytes(model_.options().device);
-    measure_peaks(o_, result);
-    result.roofline_share =
-        (result.step_flops / result.peak_flops + result.step_bytes / result.peak_bytes) / result.step_seconds;
     return result;
   }
 
@@ -184,6 +162,27 @@ double forward_flops(const ModelConfig& c, int64_t num_tokens, int64_t length, i
   const double layer = 2 * d * x + 2 * w * d + 3 * 2 * d * f + 4 * w * seen;
   return static_cast<double>(num_tokens) * static_cast<double>(c.num_layers) * layer +
          2 * static_cast<double>(num_targets) * d * static_cast<double>(c.vocab_size);
+}
+
+DevicePeaks measure_peaks(at::Device device, at::ScalarType compute_dtype) {
+  const int64_t n = device.is_cpu() ? 1024 : 8192;
+  const auto options = at::TensorOptions(compute_dtype).device(device);
+  const at::Tensor a = at::randn({n, n}, options), b = at::randn({n, n}, options);
+  at::Tensor c = at::empty({n, n}, options);
+  const double product = measure(
+                             device, [&] { at::mm_out(c, a, b); }, 0.5)
+                             .median_seconds;
+  const int64_t size = device.is_cpu() ? 1 << 25 : 1 << 28;
+  const at::Tensor from = at::randn({size}, options.dtype(at::kFloat)), to = at::empty(from.sizes(), from.options());
+  const double copy = measure(
+                          device, [&] { to.copy_(from); }, 0.5)
+                          .median_seconds;
+  return {.flops = 2.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n) / product,
+          .bytes = 2.0 * 4.0 * static_cast<double>(size) / copy};
+}
+
+double roofline_share(const StepBenchResult& r, const DevicePeaks& peaks) {
+  return (r.step_flops / peaks.flops + r.step_bytes / peaks.bytes) / r.step_seconds;
 }
 
 StepBenchResult bench_step(const StepBenchOptions& options) { return StepBench(options).run(); }

@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "commands.h"
 #include "device_option.h"
@@ -32,7 +34,7 @@ struct BenchArguments {
 
 std::string milliseconds(double seconds) { return fmt::format("{:.3f}", seconds * 1e3); }
 
-Json to_json(const StepBenchResult& r) {
+Json to_json(const StepBenchResult& r, const DevicePeaks& peaks) {
   return {{"step_seconds", r.step_seconds},
           {"seconds",
            {{"score", r.score_seconds},
@@ -49,12 +51,10 @@ Json to_json(const StepBenchResult& r) {
           {"peak_memory_bytes", r.peak_memory_bytes},
           {"step_flops", r.step_flops},
           {"step_bytes", r.step_bytes},
-          {"peak_flops_per_second", r.peak_flops},
-          {"peak_bytes_per_second", r.peak_bytes},
-          {"roofline_share", r.roofline_share}};
+          {"roofline_share", roofline_share(r, peaks)}};
 }
 
-std::string text_of(const char* name, const StepBenchResult& r) {
+std::string text_of(const char* name, const StepBenchResult& r, const DevicePeaks& peaks) {
   return fmt::format(
       "{:<8} {:>9} ms a step: score {}, decide {}, train {}, optimizer {}\n"
       "         {:.1f} samples/s, {:.0f} tokens/s; {} of {} samples and {} targets trained\n"
@@ -63,7 +63,7 @@ std::string text_of(const char* name, const StepBenchResult& r) {
       name, milliseconds(r.step_seconds), milliseconds(r.score_seconds), milliseconds(r.decide_seconds),
       milliseconds(r.train_seconds), milliseconds(r.optimizer_seconds), r.samples_per_second(), r.tokens_per_second(),
       r.kept_samples, r.num_samples, r.targets, format_bytes(static_cast<uint64_t>(r.peak_memory_bytes)),
-      100 * r.roofline_share, r.step_flops / 1e12, r.step_bytes / 1e9, r.peak_flops / 1e12, r.peak_bytes / 1e9);
+      100 * roofline_share(r, peaks), r.step_flops / 1e12, r.step_bytes / 1e9, peaks.flops / 1e12, peaks.bytes / 1e9);
 }
 
 int run_step(const BenchArguments& a) {
@@ -76,25 +76,35 @@ int run_step(const BenchArguments& a) {
                            .length = a.length,
                            .num_steps = static_cast<int>(a.steps)};
   if (a.finetuning_type == "lora") options.model_options.adapter = AdapterOptions{};
+  StepBenchOptions pruning = options;
+  pruning.pruner.sample_method = pruning.pruner.token_method = "qtuning";
+  pruning.pruner.sample_keep = a.sample_keep;
+  pruning.pruner.token_keep = a.token_keep;
+  // First the one that takes less memory.
+  std::optional<StepBenchResult> pruned;
+  if (!a.plain) pruned = bench_step(pruning);
   const StepBenchResult all = bench_step(options);
-  Json out = {{"model", a.model},           {"device", options.model_options.device.str()},
-              {"dtype", a.dtype},           {"finetuning_type", a.finetuning_type},
-              {"batch_size", a.batch_size}, {"gradient_accumulation_steps", a.accumulation},
-              {"length", a.length},         {"all_data", to_json(all)}};
-  std::string text = text_of("all data", all);
-  if (!a.plain) {
-    options.pruner.sample_method = options.pruner.token_method = "qtuning";
-    options.pruner.sample_keep = a.sample_keep;
-    options.pruner.token_keep = a.token_keep;
-    const StepBenchResult pruned = bench_step(options);
-    const double kept = static_cast<double>(pruned.kept_tokens) / static_cast<double>(all.kept_tokens);
+  const DevicePeaks peaks = measure_peaks(options.model_options.device, options.model_options.compute_dtype);
+  Json out = {{"model", a.model},
+              {"device", options.model_options.device.str()},
+              {"dtype", a.dtype},
+              {"finetuning_type", a.finetuning_type},
+              {"batch_size", a.batch_size},
+              {"gradient_accumulation_steps", a.accumulation},
+              {"length", a.length},
+              {"product_flops_per_second", peaks.flops},
+              {"copy_bytes_per_second", peaks.bytes},
+              {"all_data", to_json(all, peaks)}};
+  std::string text = text_of("all data", all, peaks);
+  if (pruned) {
+    const double kept = static_cast<double>(pruned->kept_tokens) / static_cast<double>(all.kept_tokens);
     // What is possible as long as every sample is scored once.
-    const double bound = all.step_seconds / (pruned.score_seconds + kept * all.train_seconds + all.optimizer_seconds);
-    const double gain = all.step_seconds / pruned.step_seconds;
-    out["qtuning"] = to_json(pruned);
+    const double bound = all.step_seconds / (pruned->score_seconds + kept * all.train_seconds + all.optimizer_seconds);
+    const double gain = all.step_seconds / pruned->step_seconds;
+    out["qtuning"] = to_json(*pruned, peaks);
     out["speedup"] = gain;
     out["bound"] = bound;
-    text += text_of("qtuning", pruned);
+    text += text_of("qtuning", *pruned, peaks);
     text += fmt::format("{:.2f} x the samples/s of all data; bound {:.2f} x, {:.1f} % of it\n", gain, bound,
                         100 * gain / bound);
   }

@@ -45,6 +45,14 @@ TEST(StepBench, PrunedStepsScoreAllAndTrainSome) {
   EXPECT_LT(pruned.step_flops, bench_step(small_options()).step_flops);
 }
 
+TEST(RooflineShare, IsOneForAStepAtTheDevicesRates) {
+  const StepBenchResult step{.step_seconds = 3, .step_flops = 200, .step_bytes = 50};
+  EXPECT_DOUBLE_EQ(roofline_share(step, {.flops = 100, .bytes = 50}), 1);
+  const DevicePeaks peaks = measure_peaks(at::kCPU, at::kFloat);
+  EXPECT_GT(peaks.flops, 1e8);
+  EXPECT_GT(peaks.bytes, 1e8);
+}
+
 TEST(StepBench, SamplesBeyondThePositionsAreRefused) {
   StepBenchOptions options = small_options();
   options.length = 513;

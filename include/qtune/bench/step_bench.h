@@ -29,15 +29,21 @@ struct StepBenchResult {
   int64_t peak_memory_bytes = 0;
   double step_flops = 0;  // of products and attention, counted from the model's sizes
   double step_bytes = 0;  // weights read by every pass, and the optimizer's traffic
-  double peak_flops = 0;  // a second: of a bare product on this device, measured
-  double peak_bytes = 0;  // a second: of a copy
-  /// The time that step_flops and step_bytes take at these rates, over step_seconds.
-  double roofline_share = 0;
   double samples_per_second() const { return static_cast<double>(num_samples) / step_seconds; }
   double tokens_per_second() const { return static_cast<double>(num_tokens) / step_seconds; }
 };
 
-/// Throws: CheckpointError for the model folder; Error for a length beyond the model's positions.
+/// What a device reaches, measured: FLOPs a second of a bare product, bytes a second of a copy.
+struct DevicePeaks {
+  double flops = 0, bytes = 0;
+};
+DevicePeaks measure_peaks(at::Device device, at::ScalarType compute_dtype);
+
+/// The time that the step's FLOPs and bytes take at these rates, over the time it took.
+double roofline_share(const StepBenchResult& result, const DevicePeaks& peaks);
+
+/// peak_memory_bytes is the process's (on a GPU, its tensors'): of several benches in one process the smallest goes
+/// first. Throws: CheckpointError for the model folder; Error for a length beyond the model's positions.
 StepBenchResult bench_step(const StepBenchOptions& options);
 
 /// FLOPs of a forward pass over `num_tokens` tokens in samples of `length`, of which `num_targets` go through the head.
