@@ -182,6 +182,9 @@ build_qtune() {
   say "build: build/bin/qtune"
 }
 
+if [[ $cuda == on ]] && ! have nvcc; then
+  fail "--cuda=on: nvcc not found ---> install the CUDA toolkit 13 and put its bin folder on PATH"
+fi
 install_packages
 get_libtorch
 get_arrow

@@ -46,8 +46,8 @@ class StepBench {
         pruner_(make_pruner(o.pruner)) {
     const ModelConfig& c = model_.config();
     if (o.length > c.max_positions) {
-      throw Error(
-          fmt::format("bench: expected samples within the model's {} positions, found {}", c.max_positions, o.length));
+      throw ConfigError(fmt::format("--length: expected samples within the model's {} positions, found {}",
+                                    c.max_positions, o.length));
     }
     for (int64_t i = 0; i < o.num_samples; ++i) samples_.push_back(make_sample(o, c.vocab_size, i));
     for (const TokenizedSample& sample : samples_) pointers_.push_back(&sample);
@@ -132,7 +132,8 @@ class StepBench {
     for (const PackedSample& sample : kept) result.kept_tokens += static_cast<int64_t>(sample.input_ids.size());
     // Backward: gradients of inputs, and with full fine-tuning of weights; checkpointing computes the layers again.
     const double passes = 2.0 + (full ? 1.0 : 0.0) + (model_.options().gradient_checkpointing ? 1.0 : 0.0);
-    result.step_flops = passes * forward_flops(c, result.kept_tokens, o_.length, result.targets);
+    result.train_flops = passes * forward_flops(c, result.kept_tokens, o_.length, result.targets);
+    result.step_flops = result.train_flops;
     const int64_t scored = pruner_.needs_scores() ? result.num_tokens : 0;
     result.step_flops += forward_flops(c, scored, o_.length, scored / 2);
     const auto batches = [&](int64_t n) { return static_cast<double>((n + o_.micro_batch - 1) / o_.micro_batch); };

@@ -97,8 +97,8 @@ int run_step(const BenchArguments& a) {
               {"all_data", to_json(all, peaks)}};
   std::string text = text_of("all data", all, peaks);
   if (pruned) {
-    const double kept = static_cast<double>(pruned->kept_tokens) / static_cast<double>(all.kept_tokens);
-    // What is possible as long as every sample is scored once.
+    // What is possible as long as every sample is scored once, at the arithmetic rate of training on all data.
+    const double kept = pruned->train_flops / all.train_flops;
     const double bound = all.step_seconds / (pruned->score_seconds + kept * all.train_seconds + all.optimizer_seconds);
     const double gain = all.step_seconds / pruned->step_seconds;
     out["qtuning"] = to_json(*pruned, peaks);

@@ -60,6 +60,7 @@ class KernelOps : public DeviceOps {
 
   std::string describe() const override;
   int64_t free_memory_bytes() const override;
+  std::unique_ptr<Stopwatch> make_stopwatch() const override;
   int64_t peak_memory_bytes() const override;
   void push_range(const char* name) const override;
   void pop_range() const override;

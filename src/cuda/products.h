@@ -1,4 +1,4 @@
-// Matrix products on the device: products_cublaslt.cpp on a GPU, tests/cuda/products_simt.cpp on the CPU.
+// Matrix products on the device: products_cublaslt.cpp on a GPU, tests/cuda/runtime_simt.cpp on the CPU.
 #pragma once
 
 #include <ATen/core/Tensor.h>

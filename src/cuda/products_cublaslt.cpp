@@ -3,6 +3,7 @@
 #include <cublasLt.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <tuple>
@@ -20,6 +21,12 @@ void check_status(const char* call, cublasStatus_t status) {
 
 cudaDataType_t cuda_type(const at::Tensor& t) { return t.scalar_type() == at::kFloat ? CUDA_R_32F : CUDA_R_16BF; }
 
+/// The largest power of two up to 256 that the address is a multiple of.
+uint32_t alignment_of(const at::Tensor& t) {
+  const auto address = reinterpret_cast<uintptr_t>(t.data_ptr());
+  return static_cast<uint32_t>(std::min<uintptr_t>(address & (~address + 1), 256));
+}
+
 /// out^T (C, R), as cuBLAS sees row-major memory: the transpose of b's columns times a's.
 class Product {
  public:
@@ -33,9 +40,18 @@ class Product {
     out_ = layout_of(out);
     cublasLtMatmulPreference_t preference = nullptr;
     check_status("MatmulPreferenceCreate", cublasLtMatmulPreferenceCreate(&preference));
-    check_status("MatmulPreferenceSetAttribute",
-                 cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                                      &workspace_bytes, sizeof(workspace_bytes)));
+    const auto set = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
+      check_status("MatmulPreferenceSetAttribute",
+                   cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof(value)));
+    };
+    set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace_bytes);
+    // A product split over its inner dimension adds its parts in float32.
+    set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+        uint32_t{CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE});
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(b));
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(a));
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(out));
+    set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(out));
     int found = 0;
     const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(at::cuda::getCurrentCUDABlasLtHandle(), operation_, b_,
                                                                  a_, out_, out_, preference, 1, &choice_, &found);
@@ -74,11 +90,12 @@ class Product {
 
 /// The heuristic costs tens of microseconds, and a head meets few shapes.
 const Product& product_for(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out) {
-  using Key = std::tuple<int, at::ScalarType, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t>;
+  using Key = std::tuple<int, at::ScalarType, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, uint32_t>;
   static std::mutex mutex;
   static std::map<Key, std::unique_ptr<Product>> products;
-  const Key key{a.get_device(), a.scalar_type(), a.size(0),   a.size(1),
-                b.size(0),      a.stride(0),     b.stride(0), out.stride(0)};
+  const Key key{a.get_device(), a.scalar_type(), a.size(0),
+                a.size(1),      b.size(0),       a.stride(0),
+                b.stride(0),    out.stride(0),   alignment_of(a) << 20 | alignment_of(b) << 10 | alignment_of(out)};
   const std::lock_guard lock(mutex);
   // Ragged last tiles bring new shapes for ever.
   if (products.size() > 256) products.clear();

@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
+#include <vector>
 
 #include "kernel_ops.h"
 #include "nvtx3/nvToolsExt.h"
@@ -37,6 +39,34 @@ int64_t KernelOps::free_memory_bytes() const {
   return static_cast<int64_t>(free);
 }
 
+namespace {
+
+class EventStopwatch : public Stopwatch {
+ public:
+  ~EventStopwatch() override {
+    for (cudaEvent_t event : events_) cudaEventDestroy(event);
+  }
+  void mark() override {
+    cudaEvent_t event = nullptr;
+    check_launch("stopwatch", cudaEventCreate(&event));
+    events_.push_back(event);
+    check_launch("stopwatch", cudaEventRecord(event, current_stream()));
+  }
+  double seconds(size_t interval) override {
+    float milliseconds = 0;
+    check_launch("stopwatch", cudaEventSynchronize(events_.at(interval + 1)));
+    check_launch("stopwatch", cudaEventElapsedTime(&milliseconds, events_.at(interval), events_.at(interval + 1)));
+    return static_cast<double>(milliseconds) / 1e3;
+  }
+
+ private:
+  std::vector<cudaEvent_t> events_;
+};
+
+}  // namespace
+
+std::unique_ptr<Stopwatch> KernelOps::make_stopwatch() const { return std::make_unique<EventStopwatch>(); }
+
 int64_t KernelOps::peak_memory_bytes() const {
   const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(c10::cuda::current_device());
   return stats.reserved_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
@@ -52,7 +82,14 @@ void KernelOps::synchronize() const { c10::cuda::device_synchronize(); }
 extern "C" const qtune::DeviceOps* qtune_cuda_ops(int64_t* num_devices, const char** why_none) {
   static const qtune::KernelOps ops;
   *num_devices = c10::cuda::device_count();
-  if (*num_devices > 0) return &ops;
-  *why_none = "LibTorch found no usable GPU ---> look at nvidia-smi; the driver must suit CUDA 13";
-  return nullptr;
+  if (*num_devices == 0) {
+    *why_none = "LibTorch found no usable GPU ---> look at nvidia-smi; the driver must suit CUDA 13";
+    return nullptr;
+  }
+  int major = 0;
+  if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) != cudaSuccess || major < 8) {
+    *why_none = "the first GPU is older than sm_80 (A100), for which kernels and flash attention are built";
+    return nullptr;
+  }
+  return &ops;
 }

@@ -40,12 +40,12 @@ struct NewTokens {
   int64_t num_positions = 0;      // furthest position + 1
 
   void to(at::Device device, int64_t vocab_size) {
-    PackedTokens packed{
-        .ids_N = ids_N, .positions_N = positions_N, .cu_seqlens = {}, .rows_M = last_S, .targets_M = ids_N};
-    packed = to_device(packed, device, vocab_size);
-    ids_N = packed.ids_N;
-    positions_N = packed.positions_N;
-    last_S = packed.rows_M;
+    if (device.is_cpu()) return;
+    check_ids("token id", ids_N, vocab_size);
+    const std::vector<at::Tensor> copies = copy_together({ids_N, positions_N, last_S}, device);
+    ids_N = copies[0];
+    positions_N = copies[1];
+    last_S = copies[2];
   }
 };
 

@@ -22,11 +22,15 @@ int64_t workspace_bytes(const ModelConfig& c, const TrainingShape& shape, int64_
   // normed, projected, layer_out, dy, dnormed; h, dh; dattention, dqkv; x_last and dx in float32.
   int64_t bytes = shape.num_tokens * (element * (5 * d + 2 * f + w + x) + kFloat * 2 * d);
   bytes += shape.num_targets * (2 * element * d + 2 * kFloat * d);
-  bytes += std::min<int64_t>(48 << 20, shape.num_targets * c.vocab_size * element);  // logits of a chunk of rows
+  // Logits of a chunk of rows.
+  const int64_t tile = shape.on_gpu ? std::max<int64_t>(96 << 20, 128 * c.vocab_size * element) : 48 << 20;
+  bytes += std::min(tile, shape.num_targets * c.vocab_size * element);
+  // Flash attention's results before they are copied, and its float32 sum for dq.
+  if (shape.on_gpu) bytes += shape.num_tokens * (element * 4 * w + kFloat * w);
   if (shape.lora) {
     const int64_t dropped = shape.lora->dropout > 0 ? std::max(d, f) : 0;
     bytes += shape.num_tokens * element * (6 * shape.lora->rank + dropped);
-  } else if (element < kFloat) {
+  } else if (element < kFloat && !shape.on_gpu) {
     bytes += element * c.vocab_size * d + element * std::max(2 * f, x) * d;  // weight gradients before they are added
   }
   return bytes;
@@ -56,7 +60,7 @@ MemoryEstimate estimate_training_memory(const ModelConfig& c, const TrainingShap
                   (c.num_layers * input_per_token + (shape.gradient_checkpointing ? saved : c.num_layers * saved));
   m.workspace = workspace_bytes(c, shape, element);
   add_evaluation(m, c, shape, element);
-  m.program = int64_t{175} << 20;
+  m.program = int64_t{shape.on_gpu ? 64 : 175} << 20;  // on a GPU the workspaces of cuBLAS
   return m;
 }
 

@@ -115,11 +115,24 @@ Model::Model(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Model::~Model() = default;
 Model::Model(Model&&) noexcept = default;
 
+namespace {
+
+/// Flash attention has heads of such sizes only.
+void check_device_holds(const ModelConfig& config, const ModelOptions& options, const std::filesystem::path& folder) {
+  if (!options.device.is_cuda() || (config.head_dim % 8 == 0 && config.head_dim <= 256)) return;
+  throw CheckpointError(fmt::format(
+      "{}: on a GPU heads of a multiple of 8 up to 256 dimensions are computed, found {} ---> use_cpu: true",
+      folder.string(), config.head_dim));
+}
+
+}  // namespace
+
 Model Model::load(const std::filesystem::path& folder, const ModelOptions& options) {
   auto state = std::make_unique<State>();
   state->workspace = Workspace(options.device);
   state->config = read_model_config(folder);
   state->options = options;
+  check_device_holds(state->config, options, folder);
   state->weights = load_weights(folder, state->config, options);
   const ModelConfig& c = state->config;
   state->attention_shape = {

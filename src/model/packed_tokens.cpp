@@ -8,7 +8,6 @@
 #include "qtune/base/error.h"
 
 namespace qtune {
-namespace {
 
 void check_ids(const char* what, const at::Tensor& ids, int64_t vocab_size) {
   const int32_t* values = ids.data_ptr<int32_t>();
@@ -18,27 +17,36 @@ void check_ids(const char* what, const at::Tensor& ids, int64_t vocab_size) {
   }
 }
 
-}  // namespace
+std::vector<at::Tensor> copy_together(const std::vector<at::Tensor>& parts, at::Device device) {
+  int64_t total = 0;
+  for (const at::Tensor& part : parts) total += part.numel();
+  const at::Tensor host = at::empty({total}, at::TensorOptions(at::kInt).pinned_memory(device.is_cuda()));
+  int32_t* next = host.data_ptr<int32_t>();
+  for (const at::Tensor& part : parts) next = std::copy_n(part.data_ptr<int32_t>(), part.numel(), next);
+  const at::Tensor all = host.to(device, /*non_blocking=*/true);
+  std::vector<at::Tensor> copies;
+  int64_t first = 0;
+  for (const at::Tensor& part : parts) {
+    copies.push_back(all.narrow(0, first, part.numel()));
+    first += part.numel();
+  }
+  return copies;
+}
 
 PackedTokens to_device(const PackedTokens& batch, at::Device device, int64_t vocab_size) {
   if (device.is_cpu()) return batch;
   check_ids("token id", batch.ids_N, vocab_size);
   check_ids("target", batch.targets_M, vocab_size);
-  const auto num_offsets = static_cast<int64_t>(batch.cu_seqlens.size());
-  const int64_t n = batch.num_tokens(), m = batch.num_targets();
-  const at::Tensor host = at::empty({2 * n + 2 * m + num_offsets}, at::TensorOptions(at::kInt).pinned_memory(true));
-  int32_t* next = host.data_ptr<int32_t>();
-  for (const at::Tensor* part : {&batch.ids_N, &batch.positions_N, &batch.rows_M, &batch.targets_M}) {
-    next = std::copy_n(part->data_ptr<int32_t>(), part->numel(), next);
-  }
-  std::copy(batch.cu_seqlens.begin(), batch.cu_seqlens.end(), next);
-  const at::Tensor all = host.to(device, /*non_blocking=*/true);
-  return {.ids_N = all.narrow(0, 0, n),
-          .positions_N = all.narrow(0, n, n),
+  const at::Tensor offsets = at::empty({static_cast<int64_t>(batch.cu_seqlens.size())}, at::kInt);
+  std::copy(batch.cu_seqlens.begin(), batch.cu_seqlens.end(), offsets.data_ptr<int32_t>());
+  const std::vector<at::Tensor> copies =
+      copy_together({batch.ids_N, batch.positions_N, batch.rows_M, batch.targets_M, offsets}, device);
+  return {.ids_N = copies[0],
+          .positions_N = copies[1],
           .cu_seqlens = batch.cu_seqlens,
-          .rows_M = all.narrow(0, 2 * n, m),
-          .targets_M = all.narrow(0, 2 * n + m, m),
-          .device_cu_seqlens = all.narrow(0, 2 * n + 2 * m, num_offsets)};
+          .rows_M = copies[2],
+          .targets_M = copies[3],
+          .device_cu_seqlens = copies[4]};
 }
 
 }  // namespace qtune

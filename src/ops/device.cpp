@@ -4,8 +4,10 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <vector>
 
 #include "qtune/base/log.h"
 #include "qtune/base/memory.h"
@@ -84,12 +86,17 @@ at::Device choose_device(DeviceChoice choice) {
   if (gpus.num_devices == 0) return at::kCPU;
   const at::Device device(at::kCUDA, 0);
   spdlog::info("GPU: {}", device_ops(at::kCUDA)->describe());
+  // Products that are split over their inner dimension add their parts in float32.
+  at::globalContext().setAllowBF16ReductionCuBLAS(false);
   return device;
 }
 
 void use_deterministic_kernels() {
   ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);  // what the user has set stays
-  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
+  // With warn_only flash attention would keep its atomics.
+  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+  // Every buffer is written before it is read; filling them with NaN first costs bandwidth.
+  at::globalContext().setDeterministicFillUninitializedMemory(false);
 }
 
 int64_t available_memory_bytes(at::Device device) {
@@ -104,6 +111,26 @@ int64_t peak_memory_bytes(at::Device device) {
 
 void synchronize(at::Device device) {
   if (const DeviceOps* ops = device_ops(device.type())) ops->synchronize();
+}
+
+namespace {
+
+class HostStopwatch : public Stopwatch {
+ public:
+  void mark() override { marks_.push_back(std::chrono::steady_clock::now()); }
+  double seconds(size_t interval) override {
+    return std::chrono::duration<double>(marks_.at(interval + 1) - marks_.at(interval)).count();
+  }
+
+ private:
+  std::vector<std::chrono::steady_clock::time_point> marks_;
+};
+
+}  // namespace
+
+std::unique_ptr<Stopwatch> make_stopwatch(at::Device device) {
+  const DeviceOps* ops = device_ops(device.type());
+  return ops == nullptr ? std::make_unique<HostStopwatch>() : ops->make_stopwatch();
 }
 
 ProfileRange::ProfileRange(at::Device device, const char* name) : device_(device) {

@@ -1,5 +1,6 @@
 #include "qtune/score/score_pass.h"
 
+#include <ATen/ops/cat.h>
 #include <fmt/format.h>
 
 #include "qtune/base/error.h"
@@ -18,23 +19,28 @@ SampleScores unscored(const TokenizedSample& sample) {
 
 std::vector<SampleScores> score_pass(Model& model, std::span<const TokenizedSample* const> samples,
                                      int64_t micro_batch) {
-  std::vector<SampleScores> result;
-  result.reserve(samples.size());
+  // A GPU goes on to the next batch while nobody waits for its scores: they are copied once, at the end.
+  std::vector<at::Tensor> nll, entropy;
   for (size_t first = 0; first < samples.size(); first += static_cast<size_t>(micro_batch)) {
     const auto group = samples.subspan(first, std::min(static_cast<size_t>(micro_batch), samples.size() - first));
     std::vector<PackedSample> packed;
     for (const TokenizedSample* sample : group) packed.push_back(all_targets(*sample));
     const RowScores rows = model.score(pack(packed));
-    const at::Tensor nll_N = rows.nll_N.to(at::kCPU), entropy_N = rows.entropy_N.to(at::kCPU);
-    const float *nll = nll_N.data_ptr<float>(), *entropy = entropy_N.data_ptr<float>();
-    for (const TokenizedSample* sample : group) {
-      SampleScores s = unscored(*sample);
-      s.nll.assign(nll, nll + s.positions.size());
-      s.entropy.assign(entropy, entropy + s.positions.size());
-      nll += s.positions.size();
-      entropy += s.positions.size();
-      result.push_back(std::move(s));
-    }
+    nll.push_back(rows.nll_N);
+    entropy.push_back(rows.entropy_N);
+  }
+  std::vector<SampleScores> result;
+  result.reserve(samples.size());
+  if (samples.empty()) return result;
+  const at::Tensor scores = at::cat({at::cat(nll), at::cat(entropy)}).to(at::kCPU);
+  const float *next_nll = scores.data_ptr<float>(), *next_entropy = next_nll + scores.numel() / 2;
+  for (const TokenizedSample* sample : samples) {
+    SampleScores s = unscored(*sample);
+    s.nll.assign(next_nll, next_nll + s.positions.size());
+    s.entropy.assign(next_entropy, next_entropy + s.positions.size());
+    next_nll += s.positions.size();
+    next_entropy += s.positions.size();
+    result.push_back(std::move(s));
   }
   return result;
 }

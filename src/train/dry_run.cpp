@@ -48,13 +48,14 @@ std::string data_text(const TrainingPlan& plan) {
   return text;
 }
 
-std::string memory_text(const TrainingPlan& plan, const TrainingShape& shape) {
+std::string memory_text(const TrainingPlan& plan, const TrainingShape& shape, at::Device device) {
   const MemoryEstimate m = estimate_training_memory(plan.model, shape);
-  const int64_t machine = total_memory_bytes();
+  const int64_t there = device.is_cpu() ? total_memory_bytes() : available_memory_bytes(device);
   const auto size = [](int64_t bytes) { return format_bytes(static_cast<uint64_t>(bytes)); };
   std::string text =
-      line("memory", fmt::format("about {} of this machine's {}{}", size(m.total()), size(machine),
-                                 m.total() > machine ? " ---> lower per_device_train_batch_size or cutoff_len" : ""));
+      line("memory",
+           fmt::format("about {} of {} {}{}", size(m.total()), device.is_cpu() ? "this machine's" : "the GPU's free",
+                       size(there), m.total() > there ? " ---> lower per_device_train_batch_size or cutoff_len" : ""));
   text += line("", fmt::format("weights {}, gradients {}, optimizer {}, activations {}{}, workspace {}, program {}",
                                size(m.weights), size(m.gradients), size(m.optimizer), size(m.activations),
                                shape.gradient_checkpointing ? " (gradient checkpointing)" : "", size(m.workspace),
@@ -98,8 +99,8 @@ std::string dry_run(const LoadedConfig& loaded, MarkStyle marks) {
   const auto checkpoint = find_checkpoint(c);
   const TrainingPlan plan = plan_training(loaded);
   check_weight_files(c.model_name_or_path, plan.model);
-  const TrainingShape shape =
-      decided_shape(c, plan, choose_device(c.use_cpu ? DeviceChoice::kCpuOnly : DeviceChoice::kGpuIfAny));
+  const at::Device device = choose_device(c.use_cpu ? DeviceChoice::kCpuOnly : DeviceChoice::kGpuIfAny);
+  const TrainingShape shape = decided_shape(c, plan, device);
   std::string text = line(
       "model", fmt::format("{}, {:.1f} M parameters, {} compute", c.model_name_or_path,
                            static_cast<double>(plan.model.num_parameters()) / 1e6, c.bf16 ? "bfloat16" : "float32"));
@@ -107,7 +108,7 @@ std::string dry_run(const LoadedConfig& loaded, MarkStyle marks) {
     text += line("adapter", describe_lora(*shape.lora, plan.model, c.adapter_name_or_path.value_or("new")));
   text += line("output_dir",
                checkpoint ? fmt::format("{}, resuming from {}", c.output_dir, checkpoint->string()) : c.output_dir);
-  text += steps_text(c, plan) + data_text(plan) + memory_text(plan, shape) + first_batch_text(c, plan, marks);
+  text += steps_text(c, plan) + data_text(plan) + memory_text(plan, shape, device) + first_batch_text(c, plan, marks);
   return text + "\ndry run: nothing was trained or written\n";
 }
 

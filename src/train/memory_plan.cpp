@@ -51,6 +51,7 @@ bool needs_gradient_checkpointing(const ModelConfig& model, const TrainingShape&
 
 TrainingShape decided_shape(const TrainConfig& config, const TrainingPlan& plan, at::Device device) {
   TrainingShape shape = training_shape(config, plan);
+  shape.on_gpu = device.is_cuda();
   const int64_t available = available_memory_bytes(device);
   if (config.gradient_checkpointing || !needs_gradient_checkpointing(plan.model, shape, available)) return shape;
   spdlog::info("gradient_checkpointing: on, since training would take about {} of the {} that are free",

@@ -46,6 +46,7 @@ std::vector<SampleScores> score_samples(TrainingRun& run, const SamplePointers& 
 
 /// Judges all samples together (global), or each micro-batch alone (micro, the paper's).
 PruneDecision decide(const TrainingRun& run, std::span<const SampleScores> scores) {
+  const ProfileRange range(run.model.options().device, "decide");
   const uint64_t step = static_cast<uint64_t>(run.state.step);
   if (run.config().pruning.scope == "global") return run.pruner.decide(scores, step);
   PruneDecision all;
@@ -107,17 +108,21 @@ void report_nonfinite_scores(TrainingRun& run, StepMetrics& m, const SamplePoint
 
 /// Backward over what the decision keeps, and the update.
 void train_on_kept(TrainingRun& run, const SamplePointers& samples, const std::vector<SampleScores>& scores,
-                   const PruneDecision& decision, StepMetrics& m, PhaseClock& clock) {
+                   const PruneDecision& decision, StepMetrics& m) {
   const std::vector<PackedSample> kept = kept_samples(samples, decision, run.token_mode);
   for (const PackedSample& sample : kept) m.tokens_trained += static_cast<int64_t>(sample.targets.size());
   const double scale = 1.0 / static_cast<double>(std::max<int64_t>(1, m.tokens_trained));
+  const auto watch = make_stopwatch(run.model.options().device);
+  watch->mark();
   const at::Tensor nll_N = backward_sum(run, kept);
-  clock.end(m.seconds.train);
-
+  watch->mark();
   const ProfileRange range(run.model.options().device, "optimizer");
   run.optimizer->update(m.learning_rate, scale, run.config().max_grad_norm, nll_N);
+  watch->mark();
   // The one wait of a step besides that for the scores.
   m.grad_norm = run.optimizer->finish_update();
+  m.seconds.train = watch->seconds(0);
+  m.seconds.optimizer = watch->seconds(1);
   const StepLoss loss = sum_losses(kept, nll_N);
   m.loss = loss.nll * scale;
   if (std::isfinite(m.grad_norm)) {
@@ -155,11 +160,12 @@ StepResult train_step(TrainingRun& run) {
     m.kept_samples = count_kept(result.decision);
     if (result.decision.thresholds) m.alpha = result.decision.thresholds->alpha;
     clock.end(m.seconds.decide);
-    train_on_kept(run, samples, scores, result.decision, m, clock);
+    train_on_kept(run, samples, scores, result.decision, m);
   } else {
     report_nonfinite_scores(run, m, samples, scores);
   }
-  clock.end(m.seconds.optimizer);
+  clock.end(m.seconds.other);  // but for what train_on_kept timed itself
+  m.seconds.other -= m.seconds.train + m.seconds.optimizer;
 
   run.state.step = m.step;
   run.state.epoch = m.epoch;

@@ -56,7 +56,7 @@ TEST(RooflineShare, IsOneForAStepAtTheDevicesRates) {
 TEST(StepBench, SamplesBeyondThePositionsAreRefused) {
   StepBenchOptions options = small_options();
   options.length = 513;
-  EXPECT_THROW(bench_step(options), Error);
+  EXPECT_THROW(bench_step(options), ConfigError);
 }
 
 }  // namespace

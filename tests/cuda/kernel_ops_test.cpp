@@ -146,16 +146,32 @@ TEST(KernelOps, ALossThatIsNotFiniteLeavesTheWeights) {
   EXPECT_FALSE(at::equal(model.parameters()[0].master, before)) << "decay alone moves it";
 }
 
-/// Larger than a tile in words (8,192) and, in the training form, in rows (128 at least): states meet over chunks.
-TEST(KernelOps, HeadsLargerThanATileEqualTheCpus) {
-  const int64_t n = 133, d = 8, v = 200'001;
+/// 1,024 rows by 8,192 words of float32 are a tile of the score form: here states meet over chunks of words, and rows
+/// over tiles.
+TEST(KernelOps, ScoresOfMoreThanATileEqualTheCpus) {
+  const int64_t n = 1027, d = 3, v = 8201;
   const at::Tensor hidden = at::randn({n, d}), head = at::randn({v, d});
   const at::Tensor targets = at::randint(v, {n}, at::kInt);
   const RowScores wanted = linear_cross_entropy(hidden, head, targets);
   const OnKernels kernels;
-  const RowScores found = linear_cross_entropy(hidden.narrow(0, 0, 5), head, targets.narrow(0, 0, 5));
-  EXPECT_LT(largest_difference(found.nll_N, wanted.nll_N.narrow(0, 0, 5)), kLargeVocabularyNats);
-  EXPECT_LT(largest_difference(found.entropy_N, wanted.entropy_N.narrow(0, 0, 5)), kLargeVocabularyNats);
+  const RowScores found = linear_cross_entropy(hidden, head, targets);
+  EXPECT_LT(largest_difference(found.nll_N, wanted.nll_N), kLargeVocabularyNats);
+  EXPECT_LT(largest_difference(found.entropy_N, wanted.entropy_N), kLargeVocabularyNats);
+}
+
+/// The training form's tile has whole rows, 128 at least.
+TEST(KernelOps, GradientsOfMoreThanATileEqualTheCpus) {
+  const int64_t n = 131, d = 3, v = 200'001;
+  const at::Tensor hidden = at::randn({n, d}), head = at::randn({v, d});
+  const at::Tensor targets = at::randint(v, {n}, at::kInt);
+  const at::Tensor dhidden = at::zeros({n, d}), dhead = at::zeros({v, d});
+  const RowScores wanted = linear_cross_entropy_backward(hidden, head, targets, dhidden, dhead);
+  const OnKernels kernels;
+  const at::Tensor found_dhidden = at::full({n, d}, NAN), found_dhead = at::zeros({v, d});
+  const RowScores found = linear_cross_entropy_backward(hidden, head, targets, found_dhidden, found_dhead);
+  EXPECT_LT(largest_difference(found.nll_N, wanted.nll_N), kLargeVocabularyNats);
+  EXPECT_LT(relative_norm(found_dhidden, dhidden), kModelGradientNorm);
+  EXPECT_LT(relative_norm(found_dhead, dhead), kModelGradientNorm);
 }
 
 }  // namespace

@@ -49,6 +49,7 @@ void KernelOps::attention_backward(const at::Tensor& dout, const at::Tensor& qkv
 
 std::string KernelOps::describe() const { return "kernels on the CPU"; }
 int64_t KernelOps::free_memory_bytes() const { return available_memory_bytes(); }
+std::unique_ptr<Stopwatch> KernelOps::make_stopwatch() const { throw Error("no stopwatch in the emulation"); }
 int64_t KernelOps::peak_memory_bytes() const { return qtune::peak_memory_bytes(); }
 void KernelOps::push_range(const char* /*name*/) const {}
 void KernelOps::pop_range() const {}

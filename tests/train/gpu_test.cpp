@@ -81,6 +81,11 @@ TEST_P(GpuTest, CachedGenerationGivesTheCpusLogits) {
     const at::Tensor expected = cpu.next_token_logits(part, cpu_cache).clone();
     EXPECT_LT(largest_difference(gpu.next_token_logits(part, gpu_cache), expected), kTransformersScoreNats);
   }
+  // Two sequences of unequal length in one pass.
+  KeyValueCache first = gpu.make_cache(), second = gpu.make_cache(), alone = cpu.make_cache();
+  const at::Tensor both =
+      gpu.next_token_logits({{.ids = {prompt[7]}, .cache = &first}, {.ids = prompt, .cache = &second}});
+  EXPECT_LT(largest_difference(both[1], cpu.next_token_logits(prompt, alone)), kTransformersScoreNats);
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, GpuTest, kFixtureModels, [](const auto& family) { return family.param; });
@@ -89,19 +94,29 @@ TEST(GpuRun, TrainsSavesAndResumesLikeTheCpu) {
   QTUNE_SKIP_WITHOUT_GPU();
   const TrainingJob job;
   job.write_data(random_samples(24, 3));
-  const Arguments steps = kQtuningHalf + Arguments{"max_steps=4", "save_strategy=steps", "save_steps=2"};
-  job.run("gpu", steps);
-  job.run("cpu", steps + Arguments{"use_cpu=true"});
-  ASSERT_EQ(job.steps_logged("gpu"), 4);
-  for (size_t i = 0; i < 4; ++i) {
-    EXPECT_NEAR(job.metrics("gpu")[i].at("loss"), job.metrics("cpu")[i].at("loss"), 1e-4) << i;
-  }
+  const Arguments steps = kQtuningHalf + Arguments{"save_strategy=steps", "save_steps=2"};
+  job.run("gpu", steps + Arguments{"max_steps=4"});
+  job.run("cpu", steps + Arguments{"max_steps=4", "use_cpu=true"});
+  job.run("resumed", steps + Arguments{"max_steps=4", "resume_from_checkpoint=" + (job / "gpu/checkpoint-2").string()});
+  const auto gpu = job.metrics("gpu"), cpu = job.metrics("cpu"), resumed = job.metrics("resumed");
+  ASSERT_EQ(gpu.size(), 4U);
+  ASSERT_EQ(resumed.size(), 2U);
+  for (size_t i = 0; i < 4; ++i) EXPECT_NEAR(gpu[i].at("loss"), cpu[i].at("loss"), 1e-4) << i;
+  for (size_t i = 0; i < 2; ++i) EXPECT_NEAR(resumed[i].at("loss"), gpu[i + 2].at("loss"), 1e-5) << i;
 }
 
+/// Samples of more than one block of keys: only then can two writers meet in attention's backward.
 TEST(GpuRun, FullDeterminismGivesTheSameBits) {
   QTUNE_SKIP_WITHOUT_GPU();
   const TrainingJob job;
-  job.write_data(random_samples(24, 3));
+  std::vector<nlohmann::json> samples;
+  for (uint64_t i = 0; i < 24; ++i) {
+    CounterRng rng(3, i);
+    std::vector<int32_t> ids(500);
+    for (int32_t& id : ids) id = static_cast<int32_t>(rng.next_below(331));
+    samples.push_back({{"input_ids", ids}});
+  }
+  job.write_data(samples);
   const Arguments steps{"max_steps=3", "save_strategy=steps", "save_steps=3", "bf16=true", "full_determinism=true"};
   job.run("first", steps);
   job.run("second", steps);

@@ -27,8 +27,9 @@ struct StepBenchResult {
   int64_t num_samples = 0, num_tokens = 0;                 // of a step
   int64_t kept_samples = 0, kept_tokens = 0, targets = 0;  // of the last step: after pruning
   int64_t peak_memory_bytes = 0;
-  double step_flops = 0;  // of products and attention, counted from the model's sizes
-  double step_bytes = 0;  // weights read by every pass, and the optimizer's traffic
+  double train_flops = 0;  // of the kept samples' products and attention
+  double step_flops = 0;   // of products and attention, counted from the model's sizes
+  double step_bytes = 0;   // weights read by every pass, and the optimizer's traffic
   double samples_per_second() const { return static_cast<double>(num_samples) / step_seconds; }
   double tokens_per_second() const { return static_cast<double>(num_tokens) / step_seconds; }
 };
@@ -43,7 +44,7 @@ DevicePeaks measure_peaks(at::Device device, at::ScalarType compute_dtype);
 double roofline_share(const StepBenchResult& result, const DevicePeaks& peaks);
 
 /// peak_memory_bytes is the process's (on a GPU, its tensors'): of several benches in one process the smallest goes
-/// first. Throws: CheckpointError for the model folder; Error for a length beyond the model's positions.
+/// first. Throws: CheckpointError for the model folder; ConfigError for a length beyond the model's positions.
 StepBenchResult bench_step(const StepBenchOptions& options);
 
 /// FLOPs of a forward pass over `num_tokens` tokens in samples of `length`, of which `num_targets` go through the head.

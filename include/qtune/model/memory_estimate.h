@@ -17,6 +17,7 @@ struct TrainingShape {
   int64_t num_tokens = 0, num_targets = 0;  // of the largest micro-batch: packed tokens, and those in the loss
   std::optional<LoraConfig> lora;           // then only the adapter has masters, gradients and optimizer state
   bool gradient_checkpointing = false;
+  bool on_gpu = false;
   int64_t num_eval_tokens = 0, num_eval_targets = 0;  // of the largest batch of an evaluation; 0: none
 };
 
@@ -30,7 +31,7 @@ struct MemoryEstimate {
   int64_t total() const { return weights + gradients + optimizer + activations + workspace + program; }
 };
 
-/// Resident bytes at the peak of training.
+/// Resident bytes at the peak of training; on a GPU those of its memory (counted from the sources, not yet measured).
 MemoryEstimate estimate_training_memory(const ModelConfig& config, const TrainingShape& shape);
 
 }  // namespace qtune

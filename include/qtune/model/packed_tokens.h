@@ -22,7 +22,13 @@ struct PackedTokens {
   int64_t num_samples() const { return static_cast<int64_t>(cu_seqlens.size()) - 1; }
 };
 
-/// The batch on `device`: one copy from pinned memory that the host does not wait for. On the CPU the batch itself.
+/// int32 tensors of the host on `device`, by one copy from pinned memory that the host does not wait for.
+std::vector<at::Tensor> copy_together(const std::vector<at::Tensor>& parts, at::Device device);
+
+/// Throws: Error naming the first id (int32, on the host) outside 0..vocab_size-1, as "WHAT id of row ...".
+void check_ids(const char* what, const at::Tensor& ids, int64_t vocab_size);
+
+/// The batch on `device`. On the CPU the batch itself.
 /// Throws: Error naming a token id or target outside 0..vocab_size-1 (kernels do not look).
 PackedTokens to_device(const PackedTokens& batch, at::Device device, int64_t vocab_size);
 

@@ -1,4 +1,4 @@
-// Causal self-attention of new tokens over what their sequences' caches hold, for generation on the CPU.
+// Causal self-attention of new tokens over what their sequences' caches hold, for generation.
 //
 // Legend: N new tokens of all sequences, packed; H query heads, K key/value heads, E head dimension, C a cache's
 // capacity.

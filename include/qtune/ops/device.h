@@ -3,7 +3,9 @@
 
 #include <c10/core/Device.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 namespace qtune {
@@ -33,11 +35,21 @@ void use_deterministic_kernels();
 /// Memory on `device` that could be had now: a GPU's own, or the machine's (base/memory.h).
 int64_t available_memory_bytes(at::Device device);
 
-/// The most that tensors on `device` took at a time so far; on the CPU the process's peak resident memory.
+/// The most that LibTorch has reserved on a GPU for tensors so far; on the CPU the process's peak resident memory.
 int64_t peak_memory_bytes(at::Device device);
 
 /// Waits for all that was enqueued on `device`. Nothing on the CPU.
 void synchronize(at::Device device);
+
+/// Times of work between marks, without waiting for a GPU while it runs.
+class Stopwatch {
+ public:
+  virtual ~Stopwatch() = default;
+  virtual void mark() = 0;
+  /// Between mark `interval` and the next one (from 0). On a GPU what was enqueued then, with the gaps; waits for it.
+  virtual double seconds(size_t interval) = 0;
+};
+std::unique_ptr<Stopwatch> make_stopwatch(at::Device device);
 
 /// A named range for profilers (NVTX) from here to the end of the scope. Nothing on the CPU.
 class ProfileRange {

@@ -15,6 +15,7 @@
 #include "qtune/ops/adamw.h"
 #include "qtune/ops/attention.h"
 #include "qtune/ops/cached_attention.h"
+#include "qtune/ops/device.h"
 #include "qtune/ops/elementwise.h"
 #include "qtune/ops/head_norm.h"
 #include "qtune/ops/linear_cross_entropy.h"
@@ -83,7 +84,8 @@ class DeviceOps {
   virtual std::string describe() const = 0;
   /// Free memory of the device, in bytes.
   virtual int64_t free_memory_bytes() const = 0;
-  /// The most that tensors on the device took at a time, in bytes.
+  virtual std::unique_ptr<Stopwatch> make_stopwatch() const = 0;
+  /// The most that LibTorch has reserved for tensors at a time, in bytes: what a GPU has to have.
   virtual int64_t peak_memory_bytes() const = 0;
   /// A named range for profilers (NVTX) around what is enqueued until pop_range.
   virtual void push_range(const char* name) const = 0;
