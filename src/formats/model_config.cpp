@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 
 #include "other_models.h"
 #include "qtune/base/error.h"
@@ -120,7 +121,8 @@ const char* rope_key(const json& config, const Fields& fields, const std::string
     return fields.has(key) && !(config[key].is_object() && config[key].empty());
   };
   if (!given("rope_scaling")) return fields.has("rope_parameters") ? "rope_parameters" : nullptr;
-  if (given("rope_parameters")) {
+  static std::set<std::string> told;  // a command may read a config more than once
+  if (given("rope_parameters") && told.insert(path).second) {
     spdlog::warn(
         "{}: rope_parameters is not read, since there is rope_scaling, too (as in transformers) ---> keep one of the "
         "two, rope_theta in it",

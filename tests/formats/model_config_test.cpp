@@ -177,6 +177,7 @@ TEST_F(ModelConfigTest, RopeScalingWinsOverRopeParametersAsInTransformers) {
   EXPECT_EQ(read(config).rope_theta, 5000.0);
   config["rope_scaling"]["rope_theta"] = 777.0;
   EXPECT_EQ(read(config).rope_theta, 777.0);
+  EXPECT_EQ(log.lines_with("rope_parameters is not read").size(), 1u) << "a warning for each reading";
   for (const json& nothing : {json(nullptr), json::object()}) {
     c = read(with("rope_scaling", nothing));
     EXPECT_EQ(c.rope_scaling.type, RopeScalingType::kNone);
