@@ -83,8 +83,9 @@ TEST_P(GpuTest, CachedGenerationGivesTheCpusLogits) {
   }
   // Two sequences of unequal length in one pass.
   KeyValueCache first = gpu.make_cache(), second = gpu.make_cache(), alone = cpu.make_cache();
-  const at::Tensor both =
-      gpu.next_token_logits({{.ids = {prompt[7]}, .cache = &first}, {.ids = prompt, .cache = &second}});
+  const std::vector<int32_t> one{prompt[7]};
+  const std::vector<SequenceTokens> sequences{{.ids = one, .cache = &first}, {.ids = prompt, .cache = &second}};
+  const at::Tensor both = gpu.next_token_logits(sequences);
   EXPECT_LT(largest_difference(both[1], cpu.next_token_logits(prompt, alone)), kTransformersScoreNats);
 }
 
