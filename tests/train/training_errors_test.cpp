@@ -80,7 +80,8 @@ TEST_F(TrainingError, NoDataIsAnError) {
 }
 
 TEST_F(TrainingError, BadModelFolderNamesFileAndTensor) {
-  expect_error({"model_name_or_path=" + (job_ / "none").string()}, 4, "none/config.json: expected the model's config, found no such file");
+  expect_error({"model_name_or_path=" + (job_ / "none").string()}, 4,
+               "none/config.json: expected the model's config, found no such file");
 
   const fs::path model = copy_model();
   const Arguments use_it = {"model_name_or_path=" + model.string()};
