@@ -42,20 +42,6 @@ struct AccumulateOp {
   bool allows_packs() const { return qtune::allows_packs<kPack>(addend, 0) && qtune::allows_packs<kPack>(sum, 0); }
 };
 
-template <class T>
-struct ScaleOp {
-  T* x;
-  float factor;
-
-  template <int W>
-  __device__ void apply(int64_t i) const {
-    Pack<T, W> pack = load<W>(x + i);
-    for (int w = 0; w < W; ++w) pack.v[w] = from_float<T>(to_float(pack.v[w]) * factor);
-    store(x + i, pack);
-  }
-  bool allows_packs() const { return qtune::allows_packs<kPack>(x, 0); }
-};
-
 /// One draw of 64 bits serves two elements: the low half the even, the high half the odd one.
 template <class T>
 struct DropoutOp {
@@ -152,11 +138,6 @@ cudaError_t launch_accumulate(const T* addend, float* sum, int64_t size, cudaStr
 }
 
 template <class T>
-cudaError_t launch_scale(T* x, float factor, int64_t size, cudaStream_t stream) {
-  return map(ScaleOp<T>{x, factor}, size, stream);
-}
-
-template <class T>
 cudaError_t launch_dropout(const Dropout<T>& a, cudaStream_t stream) {
   const auto limit = static_cast<uint32_t>(std::clamp(a.probability, 0.0, 1.0 - 0x1p-32) * 0x1p32);
   const auto factor = static_cast<float>(1.0 / (1.0 - a.probability));
@@ -192,8 +173,6 @@ int64_t bias_gradient_workspace(int64_t num_rows, int64_t dim) { return num_part
 
 template cudaError_t launch_accumulate(const float*, float*, int64_t, cudaStream_t);
 template cudaError_t launch_accumulate(const __nv_bfloat16*, float*, int64_t, cudaStream_t);
-template cudaError_t launch_scale(float*, float, int64_t, cudaStream_t);
-template cudaError_t launch_scale(__nv_bfloat16*, float, int64_t, cudaStream_t);
 template cudaError_t launch_dropout(const Dropout<float>&, cudaStream_t);
 template cudaError_t launch_dropout(const Dropout<__nv_bfloat16>&, cudaStream_t);
 template cudaError_t launch_add_bias(const AddBias<float>&, cudaStream_t);

@@ -18,10 +18,6 @@ cudaError_t launch_convert(const __nv_bfloat16* from, float* to, int64_t size, c
 template <class T>
 cudaError_t launch_accumulate(const T* addend, float* sum, int64_t size, cudaStream_t stream);
 
-/// x[i] *= factor, computed in float32.
-template <class T>
-cudaError_t launch_scale(T* x, float factor, int64_t size, cudaStream_t stream);
-
 /// y = x / (1 - probability), or 0 with that probability. Element i's draw depends on seed, stream and i alone (two
 /// elements share one 64-bit draw, kernels/counter_rng.h), so the same call gives the backward. y may be x.
 /// probability in [0, 1).

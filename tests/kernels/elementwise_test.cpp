@@ -68,16 +68,6 @@ TYPED_TEST(ElementwiseKernel, AccumulateAddsInFloat32) {
   });
 }
 
-TYPED_TEST(ElementwiseKernel, ScaleMultipliesAndRoundsOnce) {
-  for_flat_sizes([](int64_t size, int64_t shift) {
-    Buffer<TypeParam> x(random_values<TypeParam>(size, 1), shift_of(shift, 0));
-    std::vector<double> truth = widened(x.values());
-    for (double& v : truth) v *= 0.3f;
-    ASSERT_EQ(launch_scale<TypeParam>(x.data(), 0.3f, size, nullptr), cudaSuccess);
-    EXPECT_TRUE(all_close(x.values(), truth));
-  });
-}
-
 TYPED_TEST(ElementwiseKernel, DropoutDrawsAsTheHostsGenerator) {
   for_flat_sizes([](int64_t size, int64_t shift) {
     Buffer<TypeParam> x(random_values<TypeParam>(size, 1), shift_of(shift, 0)), y(size, shift_of(shift, 1));

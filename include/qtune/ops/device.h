@@ -23,9 +23,10 @@ struct GpuSupport {
 /// GPU driver. Never throws. Call it before any tensor is made: LibTorch notes early what devices there are.
 const GpuSupport& load_gpu_support();
 
+enum class DeviceChoice { kGpuIfAny, kCpuOnly };
+
 /// The device to compute on: the first GPU where there is one, else, and with kCpuOnly, the CPU. Says in the log which
 /// GPU it is, or warns of one that this build can't use.
-enum class DeviceChoice { kGpuIfAny, kCpuOnly };
 at::Device choose_device(DeviceChoice choice);
 
 /// Equal runs give equal bits on a GPU too: LibTorch's deterministic forms of attention and products (qtune's own
@@ -47,6 +48,7 @@ class Stopwatch {
   virtual ~Stopwatch() = default;
   virtual void mark() = 0;
   /// Between mark `interval` and the next one (from 0). On a GPU what was enqueued then, with the gaps; waits for it.
+  /// Throws: std::out_of_range where there are no such marks.
   virtual double seconds(size_t interval) = 0;
 };
 std::unique_ptr<Stopwatch> make_stopwatch(at::Device device);
