@@ -1,11 +1,11 @@
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "qtune/base/error.h"
+#include "qtune/base/temporary_name.h"
 #include "qtune/formats/safetensors.h"
 #include "quote_name.h"
 #include "safetensors_header.h"
@@ -85,9 +85,7 @@ class WaitingShards {
   }
 
  private:
-  std::filesystem::path waiting(const std::string& name) const {
-    return folder_ / fmt::format("{}.tmp-{}-0", name, ::getpid());
-  }
+  std::filesystem::path waiting(const std::string& name) const { return temporary_name(folder_ / name, 0); }
 
   std::filesystem::path folder_;
   std::vector<std::string> names_;
