@@ -44,7 +44,7 @@ function(qtune_module name)
       endif()
       # QTUNE_CACHE set to nothing: tests leave no tokenized samples in the user's cache.
       gtest_discover_tests(${target}_test TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST
-        PROPERTIES TIMEOUT 300 ENVIRONMENT "QTUNE_CACHE=")
+        PROPERTIES TIMEOUT 300 ENVIRONMENT "QTUNE_CACHE=;OMP_WAIT_POLICY=passive")
     endif()
   endif()
 endfunction()

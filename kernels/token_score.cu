@@ -119,6 +119,32 @@ __global__ void __launch_bounds__(kThreads)
   if (lane == 0) merge(row_logits, tile, row, kind, chunk, state);
 }
 
+constexpr int kMergeParts = kThreads / kWarpSize;  // of the tiles: a warp takes 32 rows of one part
+
+__global__ void __launch_bounds__(kThreads)
+    merge_states_kernel(int64_t num_rows, int64_t num_tiles, RowStateTiles tiles, TokenScoreState state) {
+  QTUNE_SHARED(RowState, parts, kThreads);
+  const int thread = static_cast<int>(threadIdx.x), part = thread / kWarpSize, lane = thread % kWarpSize;
+  const int64_t row = int64_t{blockIdx.x} * kWarpSize + lane;
+  RowState merged;
+  if (row < num_rows) {
+    for (int64_t tile = part; tile < num_tiles; tile += kMergeParts) {
+      const int64_t place = tile * num_rows + row;
+      merged = combine(merged, {tiles.max[place], tiles.sum[place], tiles.wsum[place]});
+    }
+  }
+  parts[thread] = merged;
+  __syncthreads();
+  if (part != 0 || row >= num_rows) return;
+  for (int other = 1; other < kMergeParts; ++other) {
+    const RowState state_of_part = parts[other * kWarpSize + lane];
+    merged = combine(merged, state_of_part);
+  }
+  state.max[row] = merged.max;
+  state.sum[row] = merged.sum;
+  state.wsum[row] = merged.wsum;
+}
+
 __global__ void __launch_bounds__(kThreads)
     finish_kernel(int64_t num_rows, const int32_t* targets, TokenScoreState state, TokenScores scores) {
   const int64_t row = int64_t{blockIdx.x} * kThreads + threadIdx.x;
@@ -198,6 +224,13 @@ cudaError_t launch_token_scores_chunk(const float* logits, const LogitsTile& til
 cudaError_t launch_token_scores_chunk(const __nv_bfloat16* logits, const LogitsTile& tile, ChunkKind kind,
                                       const TokenScoreState& state, cudaStream_t stream) {
   return launch_chunk(logits, tile, kind, state, stream);
+}
+
+cudaError_t launch_merge_row_states(int64_t num_rows, int64_t num_tiles, const RowStateTiles& tiles,
+                                    const TokenScoreState& state, cudaStream_t stream) {
+  if (num_rows == 0) return cudaSuccess;
+  return launch<merge_states_kernel>({blocks_for(ceil_div(num_rows, kWarpSize)), kThreads, 0, stream}, num_rows,
+                                     num_tiles, tiles, state);
 }
 
 cudaError_t launch_token_scores_finish(int64_t num_rows, const int32_t* targets, const TokenScoreState& state,

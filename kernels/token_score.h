@@ -29,6 +29,11 @@ struct TokenScoreState {
   float *max = nullptr, *sum = nullptr, *wsum = nullptr, *target_logit = nullptr;
 };
 
+/// States over parts of the vocabulary, of all rows: three arrays (num_tiles, num_rows).
+struct RowStateTiles {
+  float *max = nullptr, *sum = nullptr, *wsum = nullptr;
+};
+
 enum class ChunkKind {
   kFirst,  // writes the state
   kNext,   // adds to it
@@ -44,6 +49,11 @@ cudaError_t launch_token_scores_chunk(const float* logits, const LogitsTile& til
                                       const TokenScoreState& state, cudaStream_t stream);
 cudaError_t launch_token_scores_chunk(const __nv_bfloat16* logits, const LogitsTile& tile, ChunkKind kind,
                                       const TokenScoreState& state, cudaStream_t stream);
+
+/// state.max, sum and wsum = those of all tiles together; the target's logit is left as it is. No tiles: the state of
+/// no logits.
+cudaError_t launch_merge_row_states(int64_t num_rows, int64_t num_tiles, const RowStateTiles& tiles,
+                                    const TokenScoreState& state, cudaStream_t stream);
 
 /// A row with NaN or +inf, without any finite logit, or whose target was in no chunk gives non-finite scores.
 cudaError_t launch_token_scores_finish(int64_t num_rows, const int32_t* targets, const TokenScoreState& state,

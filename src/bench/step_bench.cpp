@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <string>
 #include <vector>
 
 #include "qtune/base/error.h"
@@ -92,7 +94,7 @@ class StepBench {
     };
     std::vector<SampleScores> scores;
     if (pruner_.needs_scores()) {
-      scores = score_pass(model_, pointers_, o_.micro_batch);
+      scores = score_pass(model_, pointers_, o_.micro_batch, o_.score_type);
     } else {
       for (const TokenizedSample* sample : pointers_) scores.push_back(unscored(*sample));
     }
@@ -103,7 +105,7 @@ class StepBench {
     train(kept, result);
     end(phases.train);
     optimizer_.update(1e-5, 1.0 / static_cast<double>(std::max<int64_t>(1, result.targets)), 1.0, nll_N_);
-    optimizer_.finish_update();
+    check_updated(optimizer_.finish_update());
     end(phases.optimizer);
     count(kept, result);
     ++step_;
@@ -120,6 +122,16 @@ class StepBench {
       nll_N_ = model_.forward_backward(pack(part)).nll_N;
       result.targets += nll_N_.size(0);
     }
+  }
+
+  /// A step whose update was left out is not what is measured.
+  void check_updated(double norm) {
+    if (std::isfinite(norm)) return;
+    std::string where = "the losses are not finite";
+    for (const Parameter& p : model_.parameters()) {
+      if (!std::isfinite(p.gradient.sum().item<double>())) where = "the gradient of " + p.name + " is not finite";
+    }
+    throw Error(fmt::format("bench step {}: the optimizer left the weights as they are: {}", step_, where));
   }
 
   void count(const std::vector<PackedSample>& kept, StepBenchResult& result) const {

@@ -23,7 +23,7 @@ struct BenchArguments {
   std::string dtype = "bfloat16", device = "auto";
   bool json = false;
   // step
-  std::string model, finetuning_type = "full";
+  std::string model, finetuning_type = "full", score_dtype = "null";
   double sample_keep = 0.125, token_keep = 0.5;
   bool gradient_checkpointing = false, plain = false;
   int64_t batch_size = 8, accumulation = 4, length = 256, steps = 5;
@@ -78,6 +78,7 @@ int run_step(const BenchArguments& a) {
   if (a.finetuning_type == "lora") options.model_options.adapter = AdapterOptions{};
   StepBenchOptions pruning = options;
   pruning.pruner.sample_method = pruning.pruner.token_method = "qtuning";
+  pruning.score_type = a.score_dtype == "fp8" ? ScoreType::kFp8 : ScoreType::kCompute;
   pruning.pruner.sample_keep = a.sample_keep;
   pruning.pruner.token_keep = a.token_keep;
   // First the one that takes less memory.
@@ -179,6 +180,9 @@ void add_bench_command(CLI::App& app, Action& action) {
   step->add_option("--steps", a->steps, "Measured steps")->check(CLI::Range(1, 1000))->capture_default_str();
   step->add_option("--sample-keep", a->sample_keep)->check(CLI::Range(1e-6, 1.0))->capture_default_str();
   step->add_option("--token-keep", a->token_keep)->check(CLI::Range(1e-6, 1.0))->capture_default_str();
+  step->add_option("--score-dtype", a->score_dtype, "Of Q-Tuning's score pass; null: the compute type")
+      ->check(CLI::IsMember({"null", "fp8"}))
+      ->capture_default_str();
   step->add_flag("--gradient-checkpointing", a->gradient_checkpointing);
   step->add_flag("--plain", a->plain, "All data only");
   add_common(*step, *a);

@@ -5,13 +5,13 @@
 
 #include <CLI/CLI.hpp>
 #include <string>
+#include <vector>
 
 namespace qtune {
 
-inline void add_dtype_option(CLI::App& command, std::string& dtype) {
-  command.add_option("--dtype", dtype, "Compute type")
-      ->check(CLI::IsMember({"float32", "bfloat16"}))
-      ->capture_default_str();
+inline void add_dtype_option(CLI::App& command, std::string& dtype,
+                             const std::vector<std::string>& types = {"float32", "bfloat16"}) {
+  command.add_option("--dtype", dtype, "Compute type")->check(CLI::IsMember(types))->capture_default_str();
 }
 
 inline at::ScalarType parse_compute_dtype(const std::string& name) {

@@ -13,6 +13,7 @@
 #include "qtune/base/file.h"
 #include "qtune/base/log.h"
 #include "qtune/formats/model_config.h"
+#include "qtune/ops/fp8.h"
 #include "qtune/prune/scores_file.h"
 #include "qtune/score/score_pass.h"
 #include "qtune/train/config_options.h"
@@ -63,15 +64,21 @@ int run_score(const ScoreArguments& a) {
   AtomicFileWriter out = open_named_file("--out", a.out);
   const LoadedSamples loaded = load_samples(options);
   const SampleSet& samples = loaded.samples;
-  Model model = Model::load(a.model, {.compute_dtype = parse_compute_dtype(a.dtype),
-                                      .device = device_from(a.device),
-                                      .adapter = adapter_from(a.adapter)});
+  const ScoreType type = a.dtype == "fp8" ? ScoreType::kFp8 : ScoreType::kCompute;
+  const at::Device device = device_from(a.device);
+  if (type == ScoreType::kFp8 && !has_fp8(device)) {
+    throw ConfigError("--dtype fp8: expected a GPU of compute capability 8.9 or newer, found none ---> bfloat16");
+  }
+  Model model =
+      Model::load(a.model, {.compute_dtype = type == ScoreType::kFp8 ? at::kBFloat16 : parse_compute_dtype(a.dtype),
+                            .device = device,
+                            .adapter = adapter_from(a.adapter)});
   for (size_t first = 0; first < samples.size(); first += static_cast<size_t>(a.batch_size)) {
     std::vector<TokenizedSample> group;
     for (size_t i = first; i < std::min(samples.size(), first + static_cast<size_t>(a.batch_size)); ++i) {
       group.push_back(samples[i]);
     }
-    for (const SampleScores& scores : score_pass(model, pointers_to(group), a.batch_size)) {
+    for (const SampleScores& scores : score_pass(model, pointers_to(group), a.batch_size, type)) {
       check_finite(scores);
       out.write(scores_line(scores) + "\n");
     }
@@ -98,7 +105,7 @@ void add_score_command(CLI::App& app, Action& action) {
   command->add_option("--batch-size", a->batch_size, "Samples computed at a time")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  add_dtype_option(*command, a->dtype);
+  add_dtype_option(*command, a->dtype, {"float32", "bfloat16", "fp8"});
   add_device_option(*command, a->device);
   command->callback([a, &action] {
     if (a->data.empty() && a->config.empty()) throw ConfigError("score: expected --data or --config, found neither");

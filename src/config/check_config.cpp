@@ -179,6 +179,11 @@ void check_pruning(Rules& rules, const LoadedConfig& loaded) {
                 fmt::format("qtuning tokens need pruning.sample.method: qtuning, found {}", p.sample.method));
   // Someone who sets an option of a method that was never named believes that the run prunes.
   const bool prunes = p.sample.method != "none" || p.token.method != "none";
+  rules.require(
+      p.score_dtype != "fp8" || (loaded.config.bf16 && !loaded.config.ops.reference && !loaded.config.use_cpu),
+      {"pruning.score_dtype", "bf16"},
+      "fp8 goes with training in bfloat16 on a GPU ---> set bf16: true without use_cpu and ops.reference, or "
+      "remove pruning.score_dtype");
   for (const char* key : {"pruning.scope", "pruning.iterations"}) {
     rules.require(
         prunes || loaded.origins.at(key) == "default" || loaded.origins.at("pruning.sample.method") != "default",
@@ -222,7 +227,7 @@ const std::vector<NotYetRule>& not_yet_available() {
        ""},
       {"pruning.sample.method", {"none", "random", "qtuning"}, ""},
       {"pruning.token.method", {"none", "random", "qtuning"}, ""},
-      {"pruning.score_dtype", {"null"}, "remove it: scores are computed in the type of training"},
+      {"pruning.score_dtype", {"null", "fp8"}, "remove it: scores are computed in the type of training"},
       {"pruning.score_every", {"1"}, ""},
       {"load_best_model_at_end", {"false"}, ""},
       {"early_stopping_steps", {"null"}, ""},

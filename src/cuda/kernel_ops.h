@@ -42,6 +42,11 @@ class KernelOps : public DeviceOps {
   void linear_weight_gradient(const at::Tensor& dy_NO, const at::Tensor& x_NI,
                               const at::Tensor& dweight_OI) const override;
 
+  bool has_fp8() const override;
+  void fp8_rows(const at::Tensor& x_NK, const at::Tensor& values_NK, const at::Tensor& scales_N) const override;
+  void linear_fp8(const at::Tensor& x_NI, const at::Tensor& values_OI, const at::Tensor& scales_O,
+                  const at::Tensor& y_NO) const override;
+
   void attention(const at::Tensor& qkv_NX, const SampleBorders& borders, const AttentionShape& shape,
                  const at::Tensor& out, const at::Tensor& logsumexp_HN) const override;
   void attention_backward(const at::Tensor& dout, const at::Tensor& qkv_NX, const at::Tensor& out,

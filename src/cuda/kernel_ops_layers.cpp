@@ -5,6 +5,7 @@
 #include "kernel_ops.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
+#include "kernels/fp8_rows.h"
 #include "kernels/head_norm.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
@@ -259,6 +260,23 @@ void KernelOps::scatter_add_rows(const at::Tensor& addend_MD, const at::Tensor& 
 void KernelOps::linear_weight_gradient(const at::Tensor& dy_NO, const at::Tensor& x_NI,
                                        const at::Tensor& dweight_OI) const {
   add_transposed_product(dy_NO, x_NI, dweight_OI);
+}
+
+void KernelOps::fp8_rows(const at::Tensor& x_NK, const at::Tensor& values_NK, const at::Tensor& scales_N) const {
+  check_launch("fp8_rows", launch_fp8_rows({.num_rows = x_NK.size(0),
+                                            .dim = x_NK.size(1),
+                                            .x = pointer<__nv_bfloat16>(x_NK),
+                                            .values = pointer<uint8_t>(values_NK),
+                                            .scales = pointer<float>(scales_N)},
+                                           current_stream()));
+}
+
+void KernelOps::linear_fp8(const at::Tensor& x_NI, const at::Tensor& values_OI, const at::Tensor& scales_O,
+                           const at::Tensor& y_NO) const {
+  const at::Tensor values_NI = at::empty(x_NI.sizes(), values_OI.options());
+  const at::Tensor scales_N = at::empty({x_NI.size(0)}, scales_O.options());
+  fp8_rows(x_NI, values_NI, scales_N);
+  product_fp8(values_NI, scales_N, values_OI, scales_O, y_NO);
 }
 
 }  // namespace qtune

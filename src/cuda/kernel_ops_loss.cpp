@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "kernel_ops.h"
+#include "kernels/head_score.h"
 #include "kernels/token_score.h"
 #include "products.h"
 #include "runtime.h"
@@ -18,6 +19,10 @@ constexpr int64_t kTileWords = 8192, kTileBytes = 32 << 20;
 /// Training form: whole rows, since the gradient needs their logsumexp. Each tile adds to all of the head's gradient,
 /// so few large ones are better.
 constexpr int64_t kTrainingTileBytes = 96 << 20, kFewestTrainingRows = 128;
+
+/// Score form in one kernel, without a logit in memory: states of all rows and tiles of words, at most so many bytes.
+/// Fewer rows than a cluster of it takes go the way of the tiles.
+constexpr int64_t kStatesBytes = 64 << 20, kFewestDirectRows = 256;
 
 /// State and results of all N rows.
 struct Rows {
@@ -63,6 +68,41 @@ void score_tile(const Rows& rows, int64_t row, const at::Tensor& hidden, int64_t
   });
 }
 
+HeadScore head_score_of(const Rows& rows, const at::Tensor& hidden_ND, const at::Tensor& head_VD) {
+  return {.hidden = pointer<__nv_bfloat16>(hidden_ND),
+          .head = pointer<__nv_bfloat16>(head_VD),
+          .targets = rows.targets_from(0),
+          .num_rows = hidden_ND.size(0),
+          .dim = hidden_ND.size(1),
+          .num_words = head_VD.size(0),
+          .states = {},
+          .target_logit = rows.state_from(0).target_logit};
+}
+
+bool scores_directly(const Rows& rows, const at::Tensor& hidden_ND, const at::Tensor& head_VD) {
+  return hidden_ND.scalar_type() == at::kBFloat16 && hidden_ND.size(0) >= kFewestDirectRows &&
+         hidden_ND.is_contiguous() && head_VD.is_contiguous() &&
+         head_score_runs(head_score_of(rows, hidden_ND, head_VD));
+}
+
+void score_directly(const Rows& rows, const at::Tensor& hidden_ND, const at::Tensor& head_VD) {
+  const int64_t n = hidden_ND.size(0), num_tiles = (head_VD.size(0) + kHeadScoreTileWords - 1) / kHeadScoreTileWords;
+  const int64_t fitting = kStatesBytes / (3 * num_tiles * static_cast<int64_t>(sizeof(float)));
+  const int64_t most = std::min(n, std::max(fitting / kFewestDirectRows, int64_t{1}) * kFewestDirectRows);
+  const at::Tensor workspace = float_workspace(hidden_ND, 3 * num_tiles * most);
+  for (int64_t row = 0; row < n; row += most) {
+    const int64_t count = std::min(most, n - row);
+    float* const states = pointer<float>(workspace);
+    HeadScore score = head_score_of(rows, hidden_ND.narrow(0, row, count), head_VD);
+    score.targets = rows.targets_from(row);
+    score.target_logit = rows.state_from(row).target_logit;
+    score.states = {.max = states, .sum = states + num_tiles * count, .wsum = states + 2 * num_tiles * count};
+    check_launch("head_score", launch_head_score(score, current_stream()));
+    check_launch("merge_row_states",
+                 launch_merge_row_states(count, num_tiles, score.states, rows.state_from(row), current_stream()));
+  }
+}
+
 }  // namespace
 
 RowScores KernelOps::linear_cross_entropy(const at::Tensor& hidden_ND, const at::Tensor& head_VD,
@@ -70,6 +110,11 @@ RowScores KernelOps::linear_cross_entropy(const at::Tensor& hidden_ND, const at:
   const int64_t n = hidden_ND.size(0), v = head_VD.size(0);
   const Rows rows(targets_N);
   if (n == 0) return rows.scores;
+  if (scores_directly(rows, hidden_ND, head_VD)) {
+    score_directly(rows, hidden_ND, head_VD);
+    rows.finish(0, n);
+    return rows.scores;
+  }
   const int64_t tile_words = std::min(v, kTileWords);
   const int64_t tile_rows = std::min<int64_t>(n, kTileBytes / (tile_words * hidden_ND.element_size()));
   const at::Tensor workspace = at::empty({tile_rows, tile_words}, hidden_ND.options());

@@ -12,4 +12,8 @@ void product_with_transposed(const at::Tensor& a, const at::Tensor& b, const at:
 /// apart than they are long.
 void add_transposed_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& sum);
 
+/// out (R, C) bfloat16 = diag(a_scales) a (R, K) b (C, K)^T diag(b_scales), a and b Float8_e4m3fn, contiguous.
+void product_fp8(const at::Tensor& a, const at::Tensor& a_scales, const at::Tensor& b, const at::Tensor& b_scales,
+                 const at::Tensor& out);
+
 }  // namespace qtune

@@ -1,4 +1,5 @@
 #include <ATen/cuda/CUDAContextLight.h>
+#include <ATen/ops/_scaled_mm.h>
 #include <ATen/ops/addmm.h>
 #include <cublasLt.h>
 #include <fmt/format.h>
@@ -108,6 +109,13 @@ const Product& product_for(const at::Tensor& a, const at::Tensor& b, const at::T
 
 void product_with_transposed(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out) {
   product_for(a, b, out).run(a, b, out);
+}
+
+void product_fp8(const at::Tensor& a, const at::Tensor& a_scales, const at::Tensor& b, const at::Tensor& b_scales,
+                 const at::Tensor& out) {
+  at::Tensor product = out;
+  at::_scaled_mm_out(product, a, b.t(), a_scales.unsqueeze(1), b_scales.unsqueeze(0), /*bias=*/{}, /*scale_result=*/{},
+                     at::kBFloat16, /*use_fast_accum=*/true);
 }
 
 void add_transposed_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& sum) {

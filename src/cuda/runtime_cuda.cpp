@@ -1,12 +1,14 @@
 #include "runtime.h"
 
 #include <ATen/ops/empty.h>
+#include <c10/core/AllocatorConfig.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <vector>
 
@@ -31,6 +33,14 @@ std::string KernelOps::describe() const {
   check_launch("describe", cudaGetDeviceProperties(&properties, c10::cuda::current_device()));
   return fmt::format("{}, {:.1f} GiB, sm_{}{}", properties.name,
                      static_cast<double>(properties.totalGlobalMem) / (1 << 30), properties.major, properties.minor);
+}
+
+bool KernelOps::has_fp8() const {
+  int major = 0, minor = 0;
+  const int device = c10::cuda::current_device();
+  check_launch("has_fp8", cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+  check_launch("has_fp8", cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
+  return major * 10 + minor >= 89;
 }
 
 int64_t KernelOps::free_memory_bytes() const {
@@ -90,6 +100,10 @@ extern "C" const qtune::DeviceOps* qtune_cuda_ops(int64_t* num_devices, const ch
   if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) != cudaSuccess || major < 8) {
     *why_none = "the first GPU is older than sm_80 (A100), for which kernels and flash attention are built";
     return nullptr;
+  }
+  // Buffers grow with the longest batch so far. In segments that grow too, what they leave behind is used again.
+  if (std::getenv("PYTORCH_CUDA_ALLOC_CONF") == nullptr && std::getenv("PYTORCH_ALLOC_CONF") == nullptr) {
+    c10::CachingAllocator::setAllocatorSettings("expandable_segments:True");
   }
   return &ops;
 }

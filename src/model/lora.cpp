@@ -24,7 +24,11 @@ at::Tensor Model::State::lora_inner(const LoraWeights& lora, const at::Tensor& x
 }
 
 void Model::State::project(const LinearWeights& w, const at::Tensor& x, const at::Tensor& y) {
-  linear(x, w.compute, y);
+  if (on_fp8) {
+    linear_fp8(x, w.fp8, y);
+  } else {
+    linear(x, w.compute, y);
+  }
   if (w.lora.modules.empty()) return;
   const int64_t rank = weights.lora->rank;
   const at::Tensor u = lora_inner(w.lora, x);

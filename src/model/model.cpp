@@ -165,8 +165,25 @@ void Model::refresh_compute_weights() {
   }
 }
 
-RowScores Model::score(const PackedTokens& host_batch) {
+void Model::prepare_fp8_scores() {
   State& s = *state_;
+  if (s.options.compute_dtype != at::kBFloat16 || s.options.ops == OpsChoice::kReference) {
+    throw Error("scores on fp8: expected compute in bfloat16 by the fused ops");
+  }
+  for (LayerWeights& layer : s.weights.layers) {
+    for (LinearWeights* w : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down}) make_fp8_weight(w->compute, w->fp8);
+  }
+  s.has_fp8_weights = true;
+}
+
+RowScores Model::score(const PackedTokens& host_batch, ScoreType type) {
+  State& s = *state_;
+  if (type == ScoreType::kFp8 && !s.has_fp8_weights) throw Error("scores on fp8: prepare_fp8_scores() comes first");
+  struct Pass {
+    Pass(State& state, bool on_fp8) : s(state) { s.on_fp8 = on_fp8; }
+    ~Pass() { s.on_fp8 = false; }
+    State& s;
+  } const pass(s, type == ScoreType::kFp8);
   const PackedTokens batch = to_device(host_batch, s.options.device, s.config.vocab_size);
   if (s.options.ops == OpsChoice::kReference) return score_reference(*this, batch);
   const int64_t n = batch.num_tokens(), m = batch.num_targets(), d = s.config.hidden_size;

@@ -39,6 +39,8 @@ struct Model::State {
   Workspace workspace;
   uint64_t step = 0, num_passes = 0;  // training passes since start_step
   bool drops = false;                 // within a training pass
+  bool has_fp8_weights = false;
+  bool on_fp8 = false;  // within a score pass on 8-bit floats
 
   at::Tensor buffer(const std::string& name, at::IntArrayRef shape) {
     return workspace.get(name, shape, options.compute_dtype);

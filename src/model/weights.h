@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "qtune/model/model.h"
+#include "qtune/ops/fp8.h"
 
 namespace qtune {
 
@@ -29,6 +30,7 @@ struct LoraWeights {
 };
 
 struct LinearWeights : WeightTensors {
+  Fp8Weight fp8;     // of `compute`, as prepare_fp8_scores() found it
   LoraWeights lora;  // no modules: none
 };
 

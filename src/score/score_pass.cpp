@@ -17,15 +17,16 @@ SampleScores unscored(const TokenizedSample& sample) {
   return s;
 }
 
-std::vector<SampleScores> score_pass(Model& model, std::span<const TokenizedSample* const> samples,
-                                     int64_t micro_batch) {
+std::vector<SampleScores> score_pass(Model& model, std::span<const TokenizedSample* const> samples, int64_t micro_batch,
+                                     ScoreType type) {
+  if (type == ScoreType::kFp8) model.prepare_fp8_scores();
   // A GPU goes on to the next batch while nobody waits for its scores: they are copied once, at the end.
   std::vector<at::Tensor> nll, entropy;
   for (size_t first = 0; first < samples.size(); first += static_cast<size_t>(micro_batch)) {
     const auto group = samples.subspan(first, std::min(static_cast<size_t>(micro_batch), samples.size() - first));
     std::vector<PackedSample> packed;
     for (const TokenizedSample* sample : group) packed.push_back(all_targets(*sample));
-    const RowScores rows = model.score(pack(packed));
+    const RowScores rows = model.score(pack(packed), type);
     nll.push_back(rows.nll_N);
     entropy.push_back(rows.entropy_N);
   }

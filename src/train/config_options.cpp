@@ -57,6 +57,10 @@ ModelOptions model_options(const TrainConfig& config) {
   return options;
 }
 
+ScoreType score_type(const TrainConfig& config) {
+  return config.pruning.score_dtype == "fp8" ? ScoreType::kFp8 : ScoreType::kCompute;
+}
+
 PrunerOptions pruner_options(const TrainConfig& config) {
   const PruningConfig& p = config.pruning;
   PrunerOptions options;

@@ -9,6 +9,7 @@
 #include "qtune/base/log.h"
 #include "qtune/config/print_config.h"
 #include "qtune/ops/device.h"
+#include "qtune/ops/fp8.h"
 #include "qtune/train/config_options.h"
 #include "run.h"
 
@@ -104,6 +105,11 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
   ModelOptions options = model_options(c);
   if (c.full_determinism) use_deterministic_kernels();
   options.device = choose_device(c.use_cpu ? DeviceChoice::kCpuOnly : DeviceChoice::kGpuIfAny);
+  if (score_type(c) == ScoreType::kFp8 && !has_fp8(options.device)) {
+    throw ConfigError(fmt::format(
+        "pruning.score_dtype: fp8: expected a GPU of compute capability 8.9 or newer, found {} ---> remove the key",
+        options.device.is_cpu() ? "none" : "an older one"));
+  }
   options.gradient_checkpointing = decided_shape(c, plan, options.device).gradient_checkpointing;
 
   TrainingRun run{.loaded = loaded,

@@ -10,6 +10,7 @@
 #include "nonfinite.h"
 #include "qtune/ops/device.h"
 #include "qtune/score/score_pass.h"
+#include "qtune/train/config_options.h"
 #include "run.h"
 
 namespace qtune {
@@ -38,7 +39,10 @@ std::vector<TokenizedSample> next_samples(TrainingRun& run) {
 
 std::vector<SampleScores> score_samples(TrainingRun& run, const SamplePointers& samples) {
   const ProfileRange range(run.model.options().device, "score");
-  if (run.pruner.needs_scores()) return score_pass(run.model, samples, run.config().per_device_train_batch_size);
+  if (run.pruner.needs_scores()) {
+    const TrainConfig& c = run.config();
+    return score_pass(run.model, samples, c.per_device_train_batch_size, score_type(c));
+  }
   std::vector<SampleScores> scores;
   for (const TokenizedSample* sample : samples) scores.push_back(unscored(*sample));
   return scores;

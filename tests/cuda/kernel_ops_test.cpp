@@ -5,7 +5,9 @@
 #include <cmath>
 
 #include "cuda/kernel_ops.h"
+#include "qtune/base/error.h"
 #include "qtune/model/reference.h"
+#include "qtune/ops/fp8.h"
 #include "qtune/ops/linear.h"
 #include "qtune/optim/optimizer.h"
 #include "support/model_fixture.h"
@@ -157,6 +159,43 @@ TEST(KernelOps, ScoresOfMoreThanATileEqualTheCpus) {
   const RowScores found = linear_cross_entropy(hidden, head, targets);
   EXPECT_LT(largest_difference(found.nll_N, wanted.nll_N), kLargeVocabularyNats);
   EXPECT_LT(largest_difference(found.entropy_N, wanted.entropy_N), kLargeVocabularyNats);
+}
+
+/// bfloat16 rows enough for the kernel without logits (on a GPU it is Hopper's; tests/train/gpu_test.cpp).
+TEST(KernelOps, ScoresWithoutLogitsEqualTheCpus) {
+  const int64_t n = 300, d = 7, v = 5003;
+  const at::Tensor hidden = at::randn({n, d}).to(at::kBFloat16), head = at::randn({v, d}).to(at::kBFloat16);
+  const at::Tensor targets = at::randint(v, {n}, at::kInt);
+  const RowScores wanted = linear_cross_entropy(hidden.to(at::kFloat), head.to(at::kFloat), targets);
+  const OnKernels kernels;
+  const RowScores found = linear_cross_entropy(hidden, head, targets);
+  EXPECT_LT(largest_difference(found.nll_N, wanted.nll_N), kLargeVocabularyNats);
+  EXPECT_LT(largest_difference(found.entropy_N, wanted.entropy_N), kLargeVocabularyNats);
+}
+
+/// Eight bits round by up to 1/16; what a score is off by then is far from what a wrong row or scale gives.
+TEST(KernelOps, ScoresOnEightBitsAreNearThoseOnSixteen) {
+  const ModelFixture fixture("llama_untied");
+  const OnKernels kernels;
+  Model model = Model::load(fixture.folder(), {.compute_dtype = at::kBFloat16});
+  const at::Tensor usual = model.score(fixture.batch()).nll_N;
+  EXPECT_THROW(model.score(fixture.batch(), ScoreType::kFp8), Error) << "nothing was prepared";
+  model.prepare_fp8_scores();
+  const at::Tensor found = model.score(fixture.batch(), ScoreType::kFp8).nll_N;
+  EXPECT_LT(largest_difference(found, usual), 0.5);
+  EXPECT_GT(largest_difference(found, usual), 0.0);
+  EXPECT_TRUE(at::equal(model.score(fixture.batch()).nll_N, usual)) << "the usual scores are as before";
+}
+
+TEST(KernelOps, EightBitsNeedBFloat16AndAGpu) {
+  const ModelFixture fixture("llama_untied");
+  Model narrow = Model::load(fixture.folder(), {.compute_dtype = at::kBFloat16});
+  EXPECT_FALSE(has_fp8(at::kCPU));
+  EXPECT_THROW(narrow.prepare_fp8_scores(), Error) << "the CPU's own ops";
+  const OnKernels kernels;
+  EXPECT_TRUE(has_fp8(at::kCPU));
+  Model wide = Model::load(fixture.folder(), {.compute_dtype = at::kFloat});
+  EXPECT_THROW(wide.prepare_fp8_scores(), Error);
 }
 
 /// The training form's tile has whole rows, 128 at least.

@@ -8,6 +8,8 @@
 #include "cuda/kernel_ops.h"
 #include "cuda/products.h"
 #include "cuda/runtime.h"
+#include "kernels/head_score.h"
+#include "kernels/token_score_row.h"
 #include "qtune/base/memory.h"
 #include "qtune/ops/reference.h"
 
@@ -34,6 +36,40 @@ void product_with_transposed(const at::Tensor& a, const at::Tensor& b, const at:
 void add_transposed_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& sum) {
   at::Tensor total = sum;
   total.add_(at::mm(a.to(at::kFloat).t(), b.to(at::kFloat)));
+}
+
+void product_fp8(const at::Tensor& a, const at::Tensor& a_scales, const at::Tensor& b, const at::Tensor& b_scales,
+                 const at::Tensor& out) {
+  at::Tensor product = out;
+  product.copy_(at::mm(a.to(at::kFloat).mul(a_scales.unsqueeze(1)), b.to(at::kFloat).mul(b_scales.unsqueeze(1)).t()));
+}
+
+bool KernelOps::has_fp8() const { return true; }
+
+bool head_score_runs(const HeadScore& /*score*/) { return true; }
+
+/// The contract of kernels/head_score.h by plain loops: its kernel is Hopper's own.
+cudaError_t launch_head_score(const HeadScore& s, cudaStream_t /*stream*/) {
+  const int64_t num_tiles = (s.num_words + kHeadScoreTileWords - 1) / kHeadScoreTileWords;
+  for (int64_t row = 0; row < s.num_rows; ++row) {
+    for (int64_t tile = 0; tile < num_tiles; ++tile) {
+      RowState state;
+      const int64_t end = std::min(s.num_words, (tile + 1) * kHeadScoreTileWords);
+      for (int64_t word = tile * kHeadScoreTileWords; word < end; ++word) {
+        float logit = 0;
+        for (int64_t k = 0; k < s.dim; ++k) {
+          logit += __bfloat162float(s.hidden[row * s.dim + k]) * __bfloat162float(s.head[word * s.dim + k]);
+        }
+        update(state, logit);
+        if (s.targets[row] == word) s.target_logit[row] = logit;
+      }
+      const int64_t place = tile * s.num_rows + row;
+      s.states.max[place] = state.max;
+      s.states.sum[place] = state.sum;
+      s.states.wsum[place] = state.wsum;
+    }
+  }
+  return cudaSuccess;
 }
 
 void KernelOps::attention(const at::Tensor& qkv_NX, const SampleBorders& borders, const AttentionShape& shape,

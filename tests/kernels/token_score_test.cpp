@@ -104,7 +104,42 @@ TYPED_TEST(TokenScoreKernel, ChunksOfTheVocabularyComeInAnyOrder) {
   }
 }
 
+TYPED_TEST(TokenScoreKernel, StatesOfTilesMergeToTheWholeRows) {
+  for (const int64_t num_rows : {1, 33, 70}) {
+    const int64_t v = 1003, words = 100, num_tiles = 11;
+    Logits<TypeParam> logits(num_rows, v);
+    fill(logits);
+    const std::vector<int32_t> targets = spread_targets(num_rows, v);
+    auto max = simt::poisoned<float>(num_tiles * num_rows), sum = max, wsum = max;
+    auto target_logit = simt::poisoned<float>(num_rows), whole_max = target_logit, whole_sum = whole_max,
+         whole_wsum = whole_max;
+    for (int64_t t = 0; t < num_tiles; ++t) {
+      Logits<TypeParam> tile = logits.words(t * words, std::min(v, (t + 1) * words));
+      auto tile_target = simt::poisoned<float>(num_rows);
+      const int64_t first = t * num_rows;
+      ASSERT_EQ(launch_token_scores_chunk(
+                    tile.data(), {num_rows, tile.num_words, tile.stride, t * words, targets.data()}, ChunkKind::kFirst,
+                    {max.data() + first, sum.data() + first, wsum.data() + first, tile_target.data()}, nullptr),
+                cudaSuccess);
+      for (int64_t r = 0; r < num_rows; ++r) {
+        const auto i = static_cast<size_t>(r);
+        if (targets[i] / words == t) target_logit[i] = tile_target[i];
+      }
+    }
+    const TokenScoreState state{whole_max.data(), whole_sum.data(), whole_wsum.data(), target_logit.data()};
+    ASSERT_EQ(launch_merge_row_states(num_rows, num_tiles, {max.data(), sum.data(), wsum.data()}, state, nullptr),
+              cudaSuccess);
+    auto make = [&] { return simt::poisoned<float>(num_rows); };
+    Scores scores{make(), make(), make()};
+    ASSERT_EQ(launch_token_scores_finish(num_rows, targets.data(), state,
+                                         {scores.nll.data(), scores.entropy.data(), scores.logsumexp.data()}, nullptr),
+              cudaSuccess);
+    expect_true_scores(logits, targets, scores);
+  }
+}
+
 TYPED_TEST(TokenScoreKernel, NoRowsLaunchNothing) {
+  EXPECT_EQ(launch_merge_row_states(0, 3, {}, {}, nullptr), cudaSuccess);
   Logits<TypeParam> logits(0, 1000);
   EXPECT_TRUE(scores_of(logits, {}).nll.empty());
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "qtune/ops/device.h"
+#include "qtune/ops/linear_cross_entropy.h"
 #include "qtune/optim/optimizer.h"
 #include "support/model_fixture.h"
 #include "support/tolerance.h"
@@ -90,6 +91,49 @@ TEST_P(GpuTest, CachedGenerationGivesTheCpusLogits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, GpuTest, kFixtureModels, [](const auto& family) { return family.param; });
+
+/// The head without logits in memory: ragged rows, words and depths, against float64.
+TEST(GpuHead, ScoresEqualTheFloat64Product) {
+  QTUNE_SKIP_WITHOUT_GPU();
+  const auto device = at::TensorOptions(at::Device(at::kCUDA, 0));
+  struct Shape {
+    int64_t n, d, v;
+  };
+  for (const auto& [n, d, v] : {Shape{256, 64, 256},
+                                {257, 72, 1000},
+                                {1000, 576, 49'152},
+                                {700, 2048, 50'001},
+                                {5000, 128, 2'017},
+                                {100, 64, 3000},
+                                {20'000, 64, 151'936}}) {
+    const at::Tensor hidden = at::randn({n, d}, device.dtype(at::kBFloat16));
+    const at::Tensor head = (at::randn({v, d}, device) * 3 / std::sqrt(static_cast<double>(d))).to(at::kBFloat16);
+    const at::Tensor targets = at::randint(v, {n}, device.dtype(at::kInt));
+    const RowScores found = linear_cross_entropy(hidden, head, targets);
+    for (int64_t row = 0; row < n; row += 500) {
+      const int64_t count = std::min<int64_t>(500, n - row);
+      const at::Tensor logits = at::mm(hidden.narrow(0, row, count).to(at::kDouble), head.to(at::kDouble).t());
+      const at::Tensor log_p = logits.log_softmax(1);
+      const at::Tensor nll = -log_p.gather(1, targets.narrow(0, row, count).to(at::kLong).unsqueeze(1)).squeeze(1);
+      const at::Tensor entropy = -(log_p.exp() * log_p).sum(1);
+      // Fewer rows than a cluster's go through bfloat16 logits.
+      const double tolerance = n < 256 ? 0.1 : 1e-4;
+      EXPECT_LT(largest_difference(found.nll_N.narrow(0, row, count), nll), tolerance) << n << " " << d << " " << v;
+      EXPECT_LT(largest_difference(found.entropy_N.narrow(0, row, count), entropy), tolerance);
+    }
+  }
+}
+
+TEST(GpuHead, ALogitThatIsNotFiniteShowsInTheScores) {
+  QTUNE_SKIP_WITHOUT_GPU();
+  const auto device = at::TensorOptions(at::Device(at::kCUDA, 0));
+  const at::Tensor hidden = at::ones({300, 64}, device.dtype(at::kBFloat16));
+  const at::Tensor head = at::ones({1000, 64}, device.dtype(at::kBFloat16));
+  hidden[7][3].fill_(NAN);
+  const RowScores scores = linear_cross_entropy(hidden, head, at::zeros({300}, device.dtype(at::kInt)));
+  const at::Tensor finite = scores.nll_N.isfinite().cpu();
+  for (int64_t row = 0; row < 300; ++row) EXPECT_EQ(finite[row].item<bool>(), row != 7) << row;
+}
 
 TEST(GpuRun, TrainsSavesAndResumesLikeTheCpu) {
   QTUNE_SKIP_WITHOUT_GPU();

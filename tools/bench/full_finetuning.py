@@ -2,9 +2,11 @@
 """Full fine-tuning, qtune against plain transformers: the same samples in the same batches, bfloat16 compute on float32
 masters, in turn in one run.
 
-    full_finetuning.py --model FOLDER --data GSM8K_train.jsonl [--rounds 3] [--steps 4] [--threads 2] [--python PYTHON]
+    full_finetuning.py --model FOLDER --data GSM8K_train.jsonl [--rounds 3] [--steps 4] [--batch 8] [--threads 2]
+                       [--gpu] [--python PYTHON]
 
-Real tokens a second (no padding counted) of the steps after the first; peak resident memory of the whole process.
+Real tokens a second (no padding counted), the median of the steps after the first; peak resident memory of the whole process, with
+--gpu the largest sum of tensors on the GPU.
 PYTHON has tools/bench/requirements.txt installed.
 """
 import argparse
@@ -18,8 +20,7 @@ import tempfile
 from data_order import epoch_order
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-QTUNE = os.path.join(HERE, "..", "..", "build", "bin", "qtune")
-BATCH = 8
+QTUNE = os.environ.get("QTUNE", os.path.join(HERE, "..", "..", "build", "bin", "qtune"))
 
 
 def write_data(source, target, count):
@@ -38,8 +39,8 @@ def run(command, env):
 
 
 def speed(steps):
-    rest = steps[1:]  # the first pays for caches and code generation
-    return sum(s["tokens"] for s in rest) / sum(s["seconds"] for s in rest)
+    # The first pays for caches and code generation.
+    return statistics.median(s["tokens"] / s["seconds"] for s in steps[1:])
 
 
 def main():
@@ -48,24 +49,28 @@ def main():
     ap.add_argument("--data", required=True)
     ap.add_argument("--rounds", type=int, default=3)
     ap.add_argument("--steps", type=int, default=4)
+    ap.add_argument("--batch", type=int, default=8)
+    ap.add_argument("--gpu", action="store_true")
     ap.add_argument("--threads", type=int, default=2)
     ap.add_argument("--python", default=sys.executable)
     a = ap.parse_args()
-    env = dict(os.environ, OMP_NUM_THREADS=str(a.threads), HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="")
+    env = dict(os.environ, OMP_NUM_THREADS=str(a.threads), HF_HUB_OFFLINE="1")
+    if not a.gpu:
+        env["CUDA_VISIBLE_DEVICES"] = ""
     with tempfile.TemporaryDirectory() as d:
         data, samples, batches, out = (os.path.join(d, n) for n in ("data.jsonl", "samples.jsonl", "batches.json", "out"))
-        count = BATCH * (a.steps + 1)
+        count = a.batch * (a.steps + 1)
         write_data(a.data, data, count)
         config = os.path.join(d, "config.yaml")
         with open(config, "w") as f:
             json.dump({"model_name_or_path": os.path.abspath(a.model), "finetuning_type": "full", "dataset": data,
-                       "output_dir": out, "overwrite_output_dir": True, "per_device_train_batch_size": BATCH,
-                       "max_steps": a.steps + 1, "learning_rate": 1e-5, "lr_scheduler_type": "constant", "bf16": True,
+                       "output_dir": out, "overwrite_output_dir": True, "per_device_train_batch_size": a.batch,
+                       "max_steps": a.steps + 1, "learning_rate": 1e-5, "use_cpu": not a.gpu, "lr_scheduler_type": "constant", "bf16": True,
                        "save_strategy": "no", "logging_steps": 1, "seed": 1, "cutoff_len": 512}, f)
         with open(samples, "w") as f:
             f.write(run([QTUNE, "inspect", "--config", config, "--json"], env))
         order = epoch_order(1, 0, count)
-        json.dump([order[i:i + BATCH] for i in range(0, count, BATCH)], open(batches, "w"))
+        json.dump([order[i:i + a.batch] for i in range(0, count, a.batch)], open(batches, "w"))
 
         rows = []
         for k in range(a.rounds):

@@ -28,26 +28,30 @@ def padded(samples):
 
 def main():
     model_folder, samples_path, batches_path = sys.argv[1:4]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(2)
     samples = [json.loads(line) for line in open(samples_path)]
     batches = json.load(open(batches_path))
-    model = AutoModelForCausalLM.from_pretrained(model_folder, attn_implementation="sdpa", dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(model_folder, attn_implementation="sdpa", dtype=torch.float32).to(device)
     model.config.use_cache = False
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True, weight_decay=0.0)
     steps = []
     for indices in batches:
-        batch = padded([samples[i] for i in indices])
+        batch = {name: t.to(device) for name, t in padded([samples[i] for i in indices]).items()}
         start = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             loss = model(**batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
         seconds = time.perf_counter() - start
         steps.append({"seconds": seconds, "tokens": int(batch["attention_mask"].sum()), "loss": loss.item()})
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    on_gpu = device.type == "cuda"
+    peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"steps": steps, "peak_bytes": peak}))
 
 

@@ -13,8 +13,9 @@ namespace qtune {
 struct StepBenchOptions {
   std::filesystem::path model;
   ModelOptions model_options;  // device, compute dtype, adapter, gradient checkpointing; use is set to training
-  PrunerOptions pruner;        // methods none: every sample is trained, none scored
-  int64_t num_samples = 32;    // of a step
+  ScoreType score_type = ScoreType::kCompute;
+  PrunerOptions pruner;      // methods none: every sample is trained, none scored
+  int64_t num_samples = 32;  // of a step
   int64_t micro_batch = 8;
   int64_t length = 256;  // tokens of a sample, the last half of them trained
   int num_steps = 5;     // measured, after one that warms up

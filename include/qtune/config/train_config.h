@@ -88,7 +88,9 @@ struct PruningConfig {
     v("scope", scope, one_of({"global", "micro"}),
       "Samples judged together: all of an optimizer step (`global`), or each device micro-batch (`micro`, the "
       "paper's).");
-    v("score_dtype", score_dtype, one_of({"float32", "bfloat16"}), "Type of the score pass. null: that of training.");
+    v("score_dtype", score_dtype, one_of({"float32", "bfloat16", "fp8"}),
+      "Type of the score pass. null: that of training. `fp8`: the layers' products on 8-bit floats, for training in "
+      "bfloat16 on a GPU of compute capability 8.9 or newer.");
     v("score_every", score_every, at_least(1), "Steps between scorings of a sample; 1: every time.");
   }
 };

@@ -31,6 +31,9 @@ enum class OpsChoice {
   kReference,  // score and forward_backward run their plain twins (model/reference.h)
 };
 
+/// What the layers' products are computed in, in a score pass. Norms, attention and the head stay as they are.
+enum class ScoreType { kCompute, kFp8 };
+
 /// A LoRA adapter on the model's linear layers. The model's own weights are frozen then.
 struct AdapterOptions {
   std::filesystem::path folder;  // PEFT's files; empty: a new adapter by `config`
@@ -108,8 +111,12 @@ class Model {
   const std::optional<LoraConfig>& lora() const;
 
   /// nll, entropy and logsumexp of each target, (M) float32. Keeps nothing.
-  /// Throws: Error naming a token id outside the vocabulary.
-  RowScores score(const PackedTokens& batch);
+  /// Throws: Error naming a token id outside the vocabulary; for kFp8, as prepare_fp8_scores.
+  RowScores score(const PackedTokens& batch, ScoreType type = ScoreType::kCompute);
+
+  /// Rounds the layers' weights as they are now to 8-bit floats, for score(): once before each pass over samples.
+  /// Throws: Error without such a GPU (ops/fp8.h), with reference ops, without bfloat16, for sizes not multiples of 16.
+  void prepare_fp8_scores();
 
   /// Adds the gradients of the SUM of nll over the targets to every parameter's `gradient`; returns the targets'
   /// scores.

@@ -63,6 +63,12 @@ class DeviceOps {
   virtual void linear_weight_gradient(const at::Tensor& dy_NO, const at::Tensor& x_NI,
                                       const at::Tensor& dweight_OI) const = 0;
 
+  /// Whether fp8_rows and linear_fp8 run here.
+  virtual bool has_fp8() const = 0;
+  virtual void fp8_rows(const at::Tensor& x_NK, const at::Tensor& values_NK, const at::Tensor& scales_N) const = 0;
+  virtual void linear_fp8(const at::Tensor& x_NI, const at::Tensor& values_OI, const at::Tensor& scales_O,
+                          const at::Tensor& y_NO) const = 0;
+
   // bfloat16 only: float32 has no fused form on a GPU and runs the plain twin.
   virtual void attention(const at::Tensor& qkv_NX, const SampleBorders& borders, const AttentionShape& shape,
                          const at::Tensor& out, const at::Tensor& logsumexp_HN) const = 0;

@@ -14,8 +14,8 @@ namespace qtune {
 /// Scores of `samples`, in their order, computed `micro_batch` samples at a time.
 /// Empty: a sample without trainable tokens gets empty arrays.
 /// Throws: as Model::score (load_samples has refused such ids before, by the sample's name).
-std::vector<SampleScores> score_pass(Model& model, std::span<const TokenizedSample* const> samples,
-                                     int64_t micro_batch);
+std::vector<SampleScores> score_pass(Model& model, std::span<const TokenizedSample* const> samples, int64_t micro_batch,
+                                     ScoreType type = ScoreType::kCompute);
 
 /// SampleScores without nll and entropy (both empty), for pruners that don't look at them.
 SampleScores unscored(const TokenizedSample& sample);

@@ -23,6 +23,9 @@ LoadSamplesOptions sample_options(const LoadedConfig& loaded, DatasetUse use, co
 /// How to load the model: type, adapter, plain twins.
 ModelOptions model_options(const TrainConfig& config);
 
+/// What the score pass computes in: pruning.score_dtype.
+ScoreType score_type(const TrainConfig& config);
+
 PrunerOptions pruner_options(const TrainConfig& config);
 
 }  // namespace qtune
