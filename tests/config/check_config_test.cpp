@@ -70,6 +70,15 @@ TEST(CheckConfig, SamplesOfQtuningGoWithAnyTokenMethod) {
   EXPECT_EQ(faults_of_more("pruning: {sample: {method: qtuning}}\n"), "");
 }
 
+TEST(CheckConfig, ScoresOnEightBitsGoWithBFloat16OnAGpu) {
+  EXPECT_EQ(faults_of_more("bf16: true\npruning: {sample: {method: qtuning}, score_dtype: fp8}\n"), "");
+  for (const std::string other : {"bf16: false", "bf16: true\nuse_cpu: true", "bf16: true\nops: {reference: true}"}) {
+    EXPECT_THAT(faults_of_more(other + "\npruning: {sample: {method: qtuning}, score_dtype: fp8}\n"),
+                HasSubstr("fp8 goes with training in bfloat16 on a GPU"))
+        << other;
+  }
+}
+
 TEST(CheckConfig, PruningSwitchedOffByNameMayKeepItsOptions) {
   EXPECT_EQ(faults_of_more("pruning: {sample: {method: qtuning, keep: 0.25}}\n", {"pruning.sample.method=none"}), "");
 }
