@@ -44,6 +44,12 @@ class CheckpointError : public Error {
   explicit CheckpointError(const std::string& message) : Error(message, kExitCheckpoint) {}
 };
 
+/// A rank died, hung, or can't be reached. One message a job: a rank that has nothing to add throws it empty.
+class DistError : public Error {
+ public:
+  explicit DistError(const std::string& message) : Error(message, kExitDistributed) {}
+};
+
 class NonFiniteError : public Error {
  public:
   explicit NonFiniteError(const std::string& message) : Error(message, kExitNonFinite) {}

@@ -1,0 +1,27 @@
+// How the ranks find each other: rank 0 opens the store, the others learn where, all agree on addresses.
+#pragma once
+
+#include <c10/util/intrusive_ptr.h>
+
+#include <chrono>
+#include <string>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include "qtune/dist/launch.h"
+
+namespace qtune {
+
+struct Rendezvous {
+  std::string master_addr;
+  int master_port = 0;
+  std::string own_addr;  // by which the other ranks reach this one
+  c10::intrusive_ptr<c10d::TCPStore> store;
+};
+
+/// Throws: ConfigError when rank 0 can't be found, DistError when not all ranks come within `timeout`.
+Rendezvous meet(const Launch& launch, std::chrono::milliseconds timeout);
+
+/// Another connection to the same store, for another thread.
+c10::intrusive_ptr<c10d::TCPStore> connect_to_store(const Rendezvous& rendezvous, std::chrono::milliseconds timeout);
+
+}  // namespace qtune
