@@ -22,7 +22,7 @@ constexpr const char* kVersion = "0.1.0";
 
 /// One line on stderr; several faults of one file come as several lines.
 int report(const std::string& message, int exit_code) {
-  spdlog::error("{}", message);
+  if (!message.empty()) spdlog::error("{}", message);  // empty: another rank has said it
   return exit_code;
 }
 

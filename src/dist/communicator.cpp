@@ -119,6 +119,22 @@ Communicator::Pending Communicator::start_all_reduce_sum(const at::Tensor& tenso
   return pending;
 }
 
+Communicator::Pending Communicator::start_all_reduce_sum(const std::vector<at::Tensor>& tensors) {
+  Pending pending;
+  if (!peers_ || tensors.empty()) return pending;
+  for (const at::Tensor& tensor : tensors) {
+    check_tensor("all_reduce_sum", tensor);
+    counts_.all_reduced_bytes += bytes_of(tensor);
+  }
+  pending.wait_ = peers_->start(
+      [&](c10d::Backend& backend) {
+        std::vector<at::Tensor> copy = tensors;
+        return backend.allreduce_coalesced(copy, {});
+      },
+      counts_.seconds_waited);
+  return pending;
+}
+
 void Communicator::all_reduce_sum(const at::Tensor& tensor) { start_all_reduce_sum(tensor).wait(); }
 
 void Communicator::reduce_scatter_sum(const at::Tensor& all, const at::Tensor& own) {

@@ -35,24 +35,34 @@ Json json_of(const StepSeconds& s) {
           {"other", number(s.other)}};
 }
 
+Json json_of(const std::vector<double>& values) {
+  Json list = Json::array();
+  for (const double v : values) list.push_back(number(v));
+  return list;
+}
+
 }  // namespace
 
 MetricsWriter::MetricsWriter(const std::filesystem::path& output_dir, LogPosition start)
     : log_(output_dir / "metrics.jsonl", start) {}
 
 void MetricsWriter::write(const StepMetrics& m) {
-  log_.write(line_of({{"step", m.step},
-                      {"epoch", number(m.epoch)},
-                      {"loss", number(m.loss)},
-                      {"grad_norm", number(m.grad_norm)},
-                      {"learning_rate", number(m.learning_rate)},
-                      {"tokens_seen", m.tokens_seen},
-                      {"tokens_scored", m.tokens_scored},
-                      {"tokens_trained", m.tokens_trained},
-                      {"kept_samples", json_of(m.kept_samples)},
-                      {"alpha", m.alpha ? number(*m.alpha) : Json(nullptr)},
-                      {"seconds", json_of(m.seconds)},
-                      {"peak_memory_bytes", m.peak_memory_bytes}}));
+  Json line = {{"step", m.step},
+               {"epoch", number(m.epoch)},
+               {"loss", number(m.loss)},
+               {"grad_norm", number(m.grad_norm)},
+               {"learning_rate", number(m.learning_rate)},
+               {"tokens_seen", m.tokens_seen},
+               {"tokens_scored", m.tokens_scored},
+               {"tokens_trained", m.tokens_trained},
+               {"kept_samples", json_of(m.kept_samples)},
+               {"alpha", m.alpha ? number(*m.alpha) : Json(nullptr)},
+               {"seconds", json_of(m.seconds)},
+               {"peak_memory_bytes", m.peak_memory_bytes}};
+  if (!m.rank_train_seconds.empty()) {
+    line["ranks"] = {{"train", json_of(m.rank_train_seconds)}, {"wait", json_of(m.rank_wait_seconds)}};
+  }
+  log_.write(line_of(line));
 }
 
 void MetricsWriter::write(const EvalMetrics& m) {

@@ -152,9 +152,9 @@ void Model::zero_gradients() {
   for (Parameter& p : parameters()) p.gradient.zero_();
 }
 
-void Model::start_step(int64_t step) {
+void Model::start_step(int64_t step, int64_t first_pass) {
   state_->step = static_cast<uint64_t>(step);
-  state_->num_passes = 0;
+  state_->num_passes = static_cast<uint64_t>(first_pass);
 }
 
 std::optional<DropoutStream> Model::dropout_of(uint64_t module) const { return state_->dropout_of(module); }
@@ -207,9 +207,12 @@ RowScores Model::score(const PackedTokens& host_batch, ScoreType type) {
   return linear_cross_entropy(hidden_MD, s.weights.head.compute, batch.targets_M);
 }
 
-RowScores Model::State::forward_backward(const PackedTokens& batch) {
+RowScores Model::State::forward_backward(const PackedTokens& batch, const std::function<void(int64_t)>& layer_done) {
   const int64_t n = batch.num_tokens(), m = batch.num_targets(), d = config.hidden_size;
-  if (m == 0) return linear_cross_entropy(buffer("hidden", {0, d}), weights.head.compute, batch.targets_M);
+  if (m == 0) {
+    for (int64_t layer = config.num_layers; layer_done && layer-- > 0;) layer_done(layer);
+    return linear_cross_entropy(buffer("hidden", {0, d}), weights.head.compute, batch.targets_M);
+  }
 
   grow_rope_table(batch);
   std::vector<SavedLayer> saved;
@@ -250,12 +253,13 @@ RowScores Model::State::forward_backward(const PackedTokens& batch) {
     }
     backward_layer(weights.layers[i], batch, saved[i], dx_ND,
                    i == 0 && !trains_embedding ? InputGradient::kSkipped : InputGradient::kComputed);
+    if (layer_done) layer_done(static_cast<int64_t>(i));
   }
   if (trains_embedding) embed_backward(dx_ND, batch.ids_N, weights.embedding.gradient);
   return scores;
 }
 
-RowScores Model::forward_backward(const PackedTokens& host_batch) {
+RowScores Model::forward_backward(const PackedTokens& host_batch, const std::function<void(int64_t)>& layer_done) {
   State& s = *state_;
   if (s.options.use != ModelUse::kTraining) throw Error("forward_backward: the model was loaded for inference");
   struct Pass {
@@ -267,7 +271,10 @@ RowScores Model::forward_backward(const PackedTokens& host_batch) {
     State& s;
   } const pass(s);
   const PackedTokens batch = to_device(host_batch, s.options.device, s.config.vocab_size);
-  return s.options.ops == OpsChoice::kReference ? forward_backward_reference(*this, batch) : s.forward_backward(batch);
+  if (s.options.ops != OpsChoice::kReference) return s.forward_backward(batch, layer_done);
+  const RowScores scores = forward_backward_reference(*this, batch);
+  for (int64_t layer = s.config.num_layers; layer_done && layer-- > 0;) layer_done(layer);
+  return scores;
 }
 
 namespace {

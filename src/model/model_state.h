@@ -75,7 +75,7 @@ struct Model::State {
                      const SavedLayer& saved);
   void forward_layer(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& delta_ND,
                      const SavedLayer& saved, const at::Tensor& out_ND);
-  RowScores forward_backward(const PackedTokens& batch);
+  RowScores forward_backward(const PackedTokens& batch, const std::function<void(int64_t)>& layer_done);
   void backward_layer(const LayerWeights& w, const PackedTokens& batch, const SavedLayer& saved,
                       const at::Tensor& dx_ND, InputGradient input_gradient);
 

@@ -1,12 +1,18 @@
+#include <ATen/Parallel.h>
+#include <ATen/ops/full.h>
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstdlib>
+#include <memory>
 
 #include "nonfinite.h"
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
 #include "qtune/config/print_config.h"
+#include "qtune/dist/launch.h"
 #include "qtune/model/save_model.h"
+#include "qtune/ops/device.h"
 #include "qtune/train/evaluate.h"
 #include "qtune/train/train.h"
 #include "run.h"
@@ -19,12 +25,7 @@ namespace {
 class TrainingLoop {
  public:
   explicit TrainingLoop(TrainingRun& run)
-      : run_(run),
-        metrics_(run.output_dir, {.part = 0, .bytes = run.state.metrics_bytes}),
-        decisions_(run.output_dir, {.part = run.state.decisions_file, .bytes = run.state.decisions_bytes}),
-        progress_({.total_steps = run.state.total_steps,
-                   .first_step = run.state.step,
-                   .logging_steps = run.config().logging_steps}) {}
+      : run_(run), outputs_(run.communicator->is_first() ? std::make_unique<Outputs>(run) : nullptr) {}
 
   int drive();
 
@@ -41,11 +42,41 @@ class TrainingLoop {
   int stop_early();
   void finish();
 
+  /// What rank 0 alone writes.
+  struct Outputs {
+    explicit Outputs(const TrainingRun& run)
+        : metrics(run.output_dir, {.part = 0, .bytes = run.state.metrics_bytes}),
+          decisions(run.output_dir, {.part = run.state.decisions_file, .bytes = run.state.decisions_bytes}),
+          progress({.total_steps = run.state.total_steps,
+                    .first_step = run.state.step,
+                    .logging_steps = run.config().logging_steps}) {}
+    MetricsWriter metrics;
+    DecisionLog decisions;
+    ProgressBar progress;
+  };
+  void clear_progress() {
+    if (outputs_) outputs_->progress.clear();
+  }
+  void show_phase(const char* phase);
+  bool someone_stops(const StopRequest& stop);
+
   TrainingRun& run_;
-  MetricsWriter metrics_;
-  DecisionLog decisions_;
-  ProgressBar progress_;
+  std::unique_ptr<Outputs> outputs_;  // null on the other ranks
 };
+
+void TrainingLoop::show_phase(const char* phase) {
+  run_.communicator->set_phase(phase);
+  if (outputs_) outputs_->progress.show_phase(phase);
+}
+
+/// A signal may reach one rank and not, or later, another: all stop after the same step.
+bool TrainingLoop::someone_stops(const StopRequest& stop) {
+  if (run_.communicator->world_size() == 1) return stop.asked();
+  const at::Tensor asked =
+      at::full({1}, stop.asked() ? 1 : 0, at::TensorOptions(at::kInt).device(run_.model.options().device));
+  run_.communicator->all_reduce_sum(asked);
+  return asked.item<int32_t>() > 0;
+}
 
 /// Whether something that happens "no", by "steps" or by "epoch" is due after the step just done. The last step ends
 /// with it anyway.
@@ -57,27 +88,28 @@ bool TrainingLoop::due(const std::string& strategy, int64_t every) const {
 }
 
 void TrainingLoop::step() {
-  progress_.show_phase("train");
+  show_phase("train");
   const StepResult result = train_step(run_);
-  metrics_.write(result.metrics);
+  if (!outputs_) return;
+  outputs_->metrics.write(result.metrics);
   if (config().pruning.sample.method != "none" || config().pruning.token.method != "none") {
-    decisions_.write(result.metrics.step, result.decision.samples);
+    outputs_->decisions.write(result.metrics.step, result.decision.samples, result.ranks);
   }
-  progress_.update(result.metrics);
+  outputs_->progress.update(result.metrics);
   if (run_.state.step % config().logging_steps == 0 || run_.state.step == run_.state.total_steps) {
-    run_.log->write_line(plain_progress_line(progress_.state()));
+    run_.log->write_line(plain_progress_line(outputs_->progress.state()));
   }
 }
 
 void TrainingLoop::evaluate_now() {
   if (run_.state.last_eval_step == run_.state.step) return;  // done before the checkpoint that was resumed from
-  progress_.show_phase("eval");
-  EvalMetrics result = evaluate(run_.model, run_.eval_samples, config().per_device_eval_batch_size);
+  show_phase("eval");
+  EvalMetrics result = evaluate(run_.model, run_.eval_samples, config().per_device_eval_batch_size, *run_.communicator);
   result.step = run_.state.step;
   result.epoch = run_.state.epoch;
-  metrics_.write(result);
+  if (outputs_) outputs_->metrics.write(result);
   run_.state.last_eval_step = run_.state.step;
-  progress_.clear();
+  clear_progress();
   const std::string error =
       std::isfinite(result.eval_loss_stderr) ? fmt::format(" +- {:.4f}", result.eval_loss_stderr) : "";
   spdlog::info("step {}: held-out loss {:.4f}{} ({} samples, {} tokens, {:.1f} s)", result.step, result.eval_loss,
@@ -90,15 +122,16 @@ void TrainingLoop::evaluate_if_due() {
 
 /// The state then says where the logs end.
 void TrainingLoop::sync_logs() {
-  run_.state.metrics_bytes = metrics_.sync().bytes;
-  const LogPosition decisions = decisions_.sync();
+  run_.state.metrics_bytes = outputs_->metrics.sync().bytes;
+  const LogPosition decisions = outputs_->decisions.sync();
   run_.state.decisions_bytes = decisions.bytes;
   run_.state.decisions_file = decisions.part;
 }
 
 std::filesystem::path TrainingLoop::save_checkpoint_now(CheckpointContent content) {
   check_weights(run_);
-  progress_.show_phase("save");
+  show_phase("save");
+  if (!outputs_) return {};  // rank 0 saves; the next step's exchange waits for it
   sync_logs();
   const auto path = save_checkpoint(
       run_.output_dir, run_.model, *run_.optimizer, run_.state,
@@ -107,7 +140,7 @@ std::filesystem::path TrainingLoop::save_checkpoint_now(CheckpointContent conten
   try {
     remove_old_checkpoints(run_.output_dir, *config().save_total_limit, run_.state.step);
   } catch (const std::filesystem::filesystem_error& e) {
-    progress_.clear();
+    clear_progress();
     spdlog::warn("save_total_limit: an old checkpoint stays: {}", e.what());
   }
   return path;
@@ -119,7 +152,7 @@ void TrainingLoop::save_if_due() {
     save_checkpoint_now(config().save_only_model ? CheckpointContent::kModelOnly : CheckpointContent::kResumable);
   } catch (const CheckpointError& e) {
     // The run is worth more than one checkpoint: go on, the next save may find room.
-    progress_.clear();
+    clear_progress();
     spdlog::error("{}; checkpoint not saved, training goes on", e.what());
   }
 }
@@ -133,10 +166,11 @@ std::string TrainingLoop::how_to_go_on(const std::filesystem::path& saved) const
 }
 
 int TrainingLoop::stop_early() {
-  progress_.clear();
+  clear_progress();
   const auto saved = save_checkpoint_now(CheckpointContent::kResumable);  // save_only_model would lose the run
+  if (!outputs_) return kExitInterrupted;
   write_trainer_state(run_.output_dir, run_.state);
-  progress_.finish();
+  outputs_->progress.finish();
   spdlog::warn("stopped after step {} of {}; saved {} ---> {}", run_.state.step, run_.state.total_steps, saved.string(),
                how_to_go_on(saved));
   return kExitInterrupted;
@@ -144,11 +178,12 @@ int TrainingLoop::stop_early() {
 
 void TrainingLoop::finish() {
   check_weights(run_);
-  progress_.show_phase("save");
+  show_phase("save");
+  if (!outputs_) return;
   save_trained(run_.model, config().model_name_or_path, run_.output_dir, Dtype::kBF16);
   sync_logs();
   write_trainer_state(run_.output_dir, run_.state);
-  progress_.finish();
+  outputs_->progress.finish();
   spdlog::info("trained {} steps on {} of {} tokens; {} in {}", run_.state.step, run_.state.tokens_trained,
                run_.state.tokens_seen, run_.model.lora() ? "adapter" : "model (bfloat16)", run_.output_dir.string());
 }
@@ -159,21 +194,60 @@ int TrainingLoop::drive() {
   if (run_.state.step > 0) evaluate_if_due();  // a run that was stopped left it to this one
   while (run_.state.step < run_.state.total_steps) {
     step();
-    if (!stop.asked()) evaluate_if_due();
-    if (stop.asked()) return stop_early();
+    bool stops = someone_stops(stop);
+    if (!stops) {
+      evaluate_if_due();
+      stops = someone_stops(stop);
+    }
+    if (stops) return stop_early();
     save_if_due();
   }
   finish();
   return kExitOk;
 }
 
+/// Ranks of one host share its cores, unless the user has said how many each may have.
+void share_cores(const Launch& launch) {
+  if (launch.local_world_size == 1 || std::getenv("OMP_NUM_THREADS") != nullptr) return;
+  at::set_num_threads(std::max(1, at::get_num_threads() / launch.local_world_size));
+}
+
+/// The console is rank 0's; the others' errors show all the same.
+void keep_console_for_first(const Launch& launch) {
+  if (launch.rank == 0) return;
+  for (const auto& sink : spdlog::default_logger()->sinks()) sink->set_level(spdlog::level::err);
+}
+
+int train(const LoadedConfig& loaded, const std::shared_ptr<RunLog>& log,
+          const std::shared_ptr<Communicator>& communicator, at::Device device) {
+  TrainingRun run = set_up_training(loaded, log, communicator, device);
+  const int exit_code = TrainingLoop(run).drive();
+  communicator->finish();
+  return exit_code;
+}
+
 }  // namespace
 
 int run_training(const LoadedConfig& loaded) {
+  const TrainConfig& c = loaded.config;
+  const Launch launch = detect_launch([](const char* name) -> const char* { return std::getenv(name); });
+  keep_console_for_first(launch);
   const auto log = start_run_log();
   log_notes(loaded);
-  TrainingRun run = set_up_training(loaded, log);
-  return TrainingLoop(run).drive();
+  share_cores(launch);
+  if (c.full_determinism) use_deterministic_kernels();
+  const at::Device device = choose_device(c.use_cpu ? DeviceChoice::kCpuOnly : DeviceChoice::kGpuIfAny);
+  const auto communicator = std::make_shared<Communicator>(
+      launch, CommunicatorOptions{.timeout = std::chrono::seconds(c.ddp_timeout), .device = device});
+  try {
+    return train(loaded, log, communicator, device);
+  } catch (const Error& e) {
+    if (communicator->report_failure(e.what())) throw;
+    throw Error("", e.exit_code());  // another rank says it
+  } catch (const std::exception& e) {
+    if (communicator->report_failure(e.what())) throw;
+    throw Error("");
+  }
 }
 
 }  // namespace qtune

@@ -53,7 +53,7 @@ bool is_finite(const SampleScores& scores) { return all_finite(scores.nll) && al
 
 void report_nonfinite(TrainingRun& run, const StepMetrics& metrics, const StepEvidence& evidence) {
   const auto path = run.output_dir / fmt::format("nonfinite-step-{}.jsonl", metrics.step);
-  write_file_atomic(path, evidence_lines(metrics.step, evidence));
+  if (run.communicator->is_first()) write_file_atomic(path, evidence_lines(metrics.step, evidence));
   const std::string message =
       fmt::format("step {}: expected a finite loss and gradient norm, found {} and {} (its samples: {})", metrics.step,
                   text_of(metrics.loss), text_of(metrics.grad_norm), path.string());

@@ -28,6 +28,8 @@ std::string describe_lora(const LoraConfig& lora, const ModelConfig& model, cons
 /// Reads config.json and the data.
 /// Throws: as read_model_config and load_samples; ConfigError for a val_size that leaves nothing to train on and for a
 /// warm-up longer than the run.
-TrainingPlan plan_training(const LoadedConfig& loaded);
+/// A step holds per_device_train_batch_size x gradient_accumulation_steps x world_size samples, or samples_per_step
+/// where that is not 0 (a run that goes on with another number of ranks).
+TrainingPlan plan_training(const LoadedConfig& loaded, int world_size = 1, int64_t samples_per_step = 0);
 
 }  // namespace qtune

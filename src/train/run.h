@@ -10,6 +10,7 @@
 #include "qtune/batch/pack.h"
 #include "qtune/checkpoint/checkpoint.h"
 #include "qtune/config/load_config.h"
+#include "qtune/dist/communicator.h"
 #include "qtune/metrics/metrics_writer.h"
 #include "qtune/metrics/progress_bar.h"
 #include "qtune/model/model.h"
@@ -23,7 +24,7 @@ namespace qtune {
 
 struct TrainingRun {
   LoadedConfig loaded;
-  std::unique_ptr<OutputDir> folder;  // holds its lock
+  std::unique_ptr<OutputDir> folder;  // holds its lock; rank 0 alone
   std::shared_ptr<RunLog> log;
   std::filesystem::path output_dir;
   SampleSet samples, eval_samples;
@@ -31,6 +32,7 @@ struct TrainingRun {
   Pruner pruner;
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<StepSampler> sampler;
+  std::shared_ptr<Communicator> communicator;
   Schedule schedule;
   TrainerState state;
   std::optional<std::filesystem::path> resumed_from;
@@ -41,12 +43,14 @@ struct TrainingRun {
 };
 
 /// Loads and checks everything that can fail before the first step: data, model, checkpoint to resume from.
-TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> log);
+TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> log,
+                            std::shared_ptr<Communicator> communicator, at::Device device);
 
 /// What one step did.
 struct StepResult {
   StepMetrics metrics;
-  PruneDecision decision;  // of the judged samples, in the step's order
+  PruneDecision decision;      // of the judged samples, in the step's order
+  std::vector<int32_t> ranks;  // that trained each, or scored it where it was dropped
 };
 
 /// One optimizer step: score, decide, apply, backward, update.

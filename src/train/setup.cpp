@@ -8,7 +8,6 @@
 #include "qtune/base/hash.h"
 #include "qtune/base/log.h"
 #include "qtune/config/print_config.h"
-#include "qtune/ops/device.h"
 #include "qtune/ops/fp8.h"
 #include "qtune/train/config_options.h"
 #include "run.h"
@@ -46,6 +45,11 @@ void resume(TrainingRun& run) {
   check_resumable(fresh, run.state, *run.resumed_from);
   warn_of_changed_keys(run.config(), *run.resumed_from);
   run.state.total_steps = fresh.total_steps;
+  if (run.state.world_size != fresh.world_size) {
+    spdlog::info("{} ranks instead of {}; a step has {} samples as before", fresh.world_size, run.state.world_size,
+                 fresh.samples_per_step);
+    run.state.world_size = fresh.world_size;
+  }
   load_checkpoint(*run.resumed_from, run.model, *run.optimizer);
   run.optimizer->set_num_updates(run.state.num_updates);
   if (!is_own_checkpoint(*run.resumed_from, run.output_dir)) {
@@ -90,21 +94,63 @@ void take_over_folder(const TrainingRun& run) {
   if (starts_logs && run.config().overwrite_output_dir) {
     for (const fs::path& old : list_checkpoints(run.output_dir)) fs::remove_all(old);
   }
-  run.log->open(run.output_dir / "train.log");
   write_file_atomic(run.output_dir / "config.yaml", to_yaml(run.config()));
+}
+
+/// train.log, and train-rank1.log and so on beside it.
+void open_log(const TrainingRun& run) {
+  const int rank = run.communicator->rank();
+  run.log->open(run.output_dir / (rank == 0 ? std::string("train.log") : fmt::format("train-rank{}.log", rank)));
+}
+
+/// What rank 0 has found, on all ranks.
+std::optional<fs::path> path_of_first(Communicator& communicator, const std::optional<fs::path>& path) {
+  if (communicator.world_size() == 1) return path;
+  const std::string found = communicator.gather_bytes(path ? path->string() : "").front();
+  return found.empty() ? std::nullopt : std::optional<fs::path>(found);
+}
+
+/// Ranks that read other files would drift apart without a word.
+void check_ranks_agree(const TrainingRun& run) {
+  Communicator& communicator = *run.communicator;
+  const std::string config = to_yaml(run.config());
+  const std::string data =
+      fmt::format("{} samples with hash {}, {} held out with hash {}", run.samples.size(), hex64(run.state.data_hash),
+                  run.eval_samples.size(), hex64(run.eval_samples.hash()));
+  const std::string model = fmt::format("{} parameters", run.model.config().num_parameters());
+  const std::string state = fmt::format("step {}", run.state.step);
+  for (const auto& [what, own] : {std::pair{"config", config}, std::pair{"data", data}, std::pair{"model", model},
+                                  std::pair{"checkpoint", state}}) {
+    const std::vector<std::string> texts = communicator.gather_bytes(own);
+    for (size_t rank = 1; rank < texts.size(); ++rank) {
+      if (texts[rank] == texts[0]) continue;
+      const bool short_text = texts[0].size() < 200;
+      throw ConfigError(fmt::format("{}: rank {} has another than rank 0{} ---> all ranks need the same files", what,
+                                    rank, short_text ? fmt::format(": {}, not {}", texts[rank], texts[0]) : ""));
+    }
+  }
 }
 
 }  // namespace
 
-TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> log) {
+TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> log,
+                            std::shared_ptr<Communicator> communicator, at::Device device) {
   const TrainConfig& c = loaded.config;
   Pruner pruner = make_pruner(pruner_options(c));  // its faults before anything is read
-  auto folder = std::make_unique<OutputDir>(c);
-  const std::optional<fs::path> checkpoint = find_checkpoint(c);
-  TrainingPlan plan = plan_training(loaded);
+  communicator->set_phase("setup");
+  std::unique_ptr<OutputDir> folder;
+  std::optional<fs::path> checkpoint;
+  if (communicator->is_first()) {
+    folder = std::make_unique<OutputDir>(c);
+    checkpoint = find_checkpoint(c);
+  }
+  checkpoint = path_of_first(*communicator, checkpoint);
+  const std::optional<TrainerState> then = checkpoint ? std::optional(read_trainer_state(*checkpoint)) : std::nullopt;
+  const int world_size = communicator->world_size();
+  TrainingPlan plan =
+      plan_training(loaded, world_size, then && then->world_size != world_size ? then->samples_per_step : 0);
   ModelOptions options = model_options(c);
-  if (c.full_determinism) use_deterministic_kernels();
-  options.device = choose_device(c.use_cpu ? DeviceChoice::kCpuOnly : DeviceChoice::kGpuIfAny);
+  options.device = device;
   if (score_type(c) == ScoreType::kFp8 && !has_fp8(options.device)) {
     throw ConfigError(fmt::format(
         "pruning.score_dtype: fp8: expected a GPU of compute capability 8.9 or newer, found {} ---> remove the key",
@@ -120,6 +166,7 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
                   .eval_samples = std::move(plan.eval_samples),
                   .model = Model::load(c.model_name_or_path, options),
                   .pruner = std::move(pruner),
+                  .communicator = std::move(communicator),
                   .resumed_from = checkpoint,
                   .token_mode = c.pruning.token.mode == "drop" ? TokenMode::kDrop : TokenMode::kMask};
   run.optimizer = std::make_unique<Optimizer>(
@@ -131,11 +178,14 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
   run.state.samples_per_step = plan.epochs.samples_per_step;
   run.state.data_hash = run.samples.hash();
   run.state.total_steps = plan.total_steps;
+  run.state.world_size = world_size;
   run.schedule = plan.schedule;
   if (run.resumed_from) resume(run);
   run.sampler = std::make_unique<StepSampler>(plan.epochs, run.state.step);
+  check_ranks_agree(run);
   describe(run);
-  take_over_folder(run);
+  if (run.communicator->is_first()) take_over_folder(run);
+  open_log(run);
   return run;
 }
 

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <optional>
 
+#include "data_parallel.h"
 #include "nonfinite.h"
 #include "qtune/ops/device.h"
 #include "qtune/score/score_pass.h"
@@ -37,15 +38,22 @@ std::vector<TokenizedSample> next_samples(TrainingRun& run) {
   return samples;
 }
 
-std::vector<SampleScores> score_samples(TrainingRun& run, const SamplePointers& samples) {
+/// Scores of all samples; each rank computes some.
+std::vector<SampleScores> score_samples(TrainingRun& run, const SamplePointers& samples, std::span<const int> ranks) {
   const ProfileRange range(run.model.options().device, "score");
-  if (run.pruner.needs_scores()) {
-    const TrainConfig& c = run.config();
-    return score_pass(run.model, samples, c.per_device_train_batch_size, score_type(c));
+  run.communicator->set_phase("score");
+  if (!run.pruner.needs_scores()) {
+    std::vector<SampleScores> scores;
+    for (const TokenizedSample* sample : samples) scores.push_back(unscored(*sample));
+    return scores;
   }
-  std::vector<SampleScores> scores;
-  for (const TokenizedSample* sample : samples) scores.push_back(unscored(*sample));
-  return scores;
+  SamplePointers own;
+  for (size_t i = 0; i < samples.size(); ++i) {
+    if (ranks[i] == run.communicator->rank()) own.push_back(samples[i]);
+  }
+  const TrainConfig& c = run.config();
+  return gather_scores(*run.communicator, samples, ranks,
+                       score_pass(run.model, own, c.per_device_train_batch_size, score_type(c)));
 }
 
 /// Judges all samples together (global), or each micro-batch alone (micro, the paper's).
@@ -65,37 +73,60 @@ PruneDecision decide(const TrainingRun& run, std::span<const SampleScores> score
   return all;
 }
 
-/// Gradients of the sum of nll over all kept tokens, micro-batch by micro-batch. Returns the nll of each, in order, on
-/// the model's device: nothing waits for them here.
-at::Tensor backward_sum(TrainingRun& run, std::span<const PackedSample> kept) {
+/// Gradients of the sum of nll over all ranks' kept tokens; this rank computes its own, micro-batch by micro-batch.
+/// Returns the nll of each of those, in order, on the model's device: nothing waits for them here.
+at::Tensor backward_sum(TrainingRun& run, std::span<const PackedSample> own, double& wait_seconds) {
   const ProfileRange range(run.model.options().device, "train");
+  run.communicator->set_phase("train");
   std::vector<at::Tensor> nll;
   const size_t micro_batch = static_cast<size_t>(run.config().per_device_train_batch_size);
   run.model.zero_gradients();
-  run.model.start_step(run.state.step);
-  for (size_t first = 0; first < kept.size(); first += micro_batch) {
-    const auto group = kept.subspan(first, std::min(micro_batch, kept.size() - first));
-    nll.push_back(run.model.forward_backward(pack(group)).nll_N);
+  constexpr int64_t kPassesOfARank = 1 << 20;
+  run.model.start_step(run.state.step, run.communicator->rank() * kPassesOfARank);
+  GradientReducer reducer(run.model, *run.communicator);
+  for (size_t first = 0; first < own.size(); first += micro_batch) {
+    const auto group = own.subspan(first, std::min(micro_batch, own.size() - first));
+    const bool last = first + micro_batch >= own.size();
+    const auto layer_done = [&](int64_t layer) {
+      if (last) reducer.layer_done(layer);
+    };
+    nll.push_back(run.model.forward_backward(pack(group), layer_done).nll_N);
   }
-  return nll.empty() ? at::empty({0}, at::kFloat) : at::cat(nll);
+  const double before = run.communicator->counts().seconds_waited;
+  reducer.finish();
+  wait_seconds = run.communicator->counts().seconds_waited - before;
+  return nll.empty() ? at::empty({0}, at::TensorOptions(at::kFloat).device(run.model.options().device)) : at::cat(nll);
 }
 
-struct StepLoss {
-  double nll = 0;                // sum over all kept tokens
-  std::vector<double> mean_nll;  // of each kept sample
-};
-
-StepLoss sum_losses(std::span<const PackedSample> kept, const at::Tensor& nll_N) {
-  StepLoss loss;
+/// Sum of nll of each sample.
+std::vector<double> sums_of(std::span<const PackedSample> own, const at::Tensor& nll_N) {
+  std::vector<double> sums;
   const at::Tensor host = nll_N.to(at::kCPU);
   const float* nll = host.data_ptr<float>();
-  for (const PackedSample& sample : kept) {
+  for (const PackedSample& sample : own) {
     double sum = 0;
     for (size_t i = 0; i < sample.targets.size(); ++i) sum += *nll++;
-    loss.nll += sum;
-    loss.mean_nll.push_back(sum / static_cast<double>(sample.targets.size()));
+    sums.push_back(sum);
   }
-  return loss;
+  return sums;
+}
+
+/// The losses, as far as the optimizer looks at them: whether they are finite, on every rank the same.
+at::Tensor losses_of_all(Communicator& communicator, const at::Tensor& own_nll_N) {
+  if (communicator.world_size() == 1) return own_nll_N;
+  const at::Tensor sum = own_nll_N.sum().reshape({1});
+  communicator.all_reduce_sum(sum);
+  return sum;
+}
+
+/// Who is slow: each rank's own and waiting time.
+void gather_times(Communicator& communicator, double wait_seconds, StepMetrics& m) {
+  if (communicator.world_size() == 1) return;
+  std::vector<int> one_each(static_cast<size_t>(communicator.world_size()));
+  std::iota(one_each.begin(), one_each.end(), 0);
+  const double train = m.seconds.train - wait_seconds;
+  m.rank_train_seconds = gather_values(communicator, one_each, std::span(&train, 1));
+  m.rank_wait_seconds = gather_values(communicator, one_each, std::span(&wait_seconds, 1));
 }
 
 /// A score that is not finite can't be judged: nothing of the step is trained.
@@ -110,33 +141,44 @@ void report_nonfinite_scores(TrainingRun& run, StepMetrics& m, const SamplePoint
   report_nonfinite(run, m, {.samples = samples, .scores = scores, .mean_nll = std::move(mean_nll)});
 }
 
-/// Backward over what the decision keeps, and the update.
+/// Backward over what the decision keeps, and the update. ranks: in, of each sample in the score pass; out, of each
+/// kept sample in this one.
 void train_on_kept(TrainingRun& run, const SamplePointers& samples, const std::vector<SampleScores>& scores,
-                   const PruneDecision& decision, StepMetrics& m) {
+                   const PruneDecision& decision, StepMetrics& m, std::vector<int>& ranks) {
+  Communicator& communicator = *run.communicator;
   const std::vector<PackedSample> kept = kept_samples(samples, decision, run.token_mode);
   for (const PackedSample& sample : kept) m.tokens_trained += static_cast<int64_t>(sample.targets.size());
+  const std::vector<int> ranks_of_kept = training_ranks(kept, communicator.world_size());
+  std::vector<PackedSample> own;
+  for (size_t i = 0; i < kept.size(); ++i) {
+    if (ranks_of_kept[i] == communicator.rank()) own.push_back(kept[i]);
+  }
   const double scale = 1.0 / static_cast<double>(std::max<int64_t>(1, m.tokens_trained));
   const auto watch = make_stopwatch(run.model.options().device);
+  double wait_seconds = 0;
   watch->mark();
-  const at::Tensor nll_N = backward_sum(run, kept);
+  const at::Tensor nll_N = backward_sum(run, own, wait_seconds);
   watch->mark();
   const ProfileRange range(run.model.options().device, "optimizer");
-  run.optimizer->update(m.learning_rate, scale, run.config().max_grad_norm, nll_N);
+  communicator.set_phase("optimizer");
+  run.optimizer->update(m.learning_rate, scale, run.config().max_grad_norm, losses_of_all(communicator, nll_N));
   watch->mark();
   // The one wait of a step besides that for the scores.
   m.grad_norm = run.optimizer->finish_update();
   m.seconds.train = watch->seconds(0);
   m.seconds.optimizer = watch->seconds(1);
-  const StepLoss loss = sum_losses(kept, nll_N);
-  m.loss = loss.nll * scale;
+  gather_times(communicator, wait_seconds, m);
+  const std::vector<double> sums = gather_values(communicator, ranks_of_kept, sums_of(own, nll_N));
+  m.loss = std::accumulate(sums.begin(), sums.end(), 0.0) * scale;
+  std::vector<std::optional<double>> mean_nll(samples.size());
+  for (size_t i = 0, k = 0; i < samples.size(); ++i) {
+    if (!decision.samples[i].kept) continue;
+    mean_nll[i] = sums[k] / static_cast<double>(kept[k].targets.size());
+    ranks[i] = ranks_of_kept[k++];
+  }
   if (std::isfinite(m.grad_norm)) {
     run.skipped_in_a_row = 0;
     return;
-  }
-  std::vector<std::optional<double>> mean_nll(samples.size());
-  auto kept_nll = loss.mean_nll.begin();
-  for (size_t i = 0; i < samples.size(); ++i) {
-    if (decision.samples[i].kept) mean_nll[i] = *kept_nll++;
   }
   report_nonfinite(run, m,
                    {.samples = samples, .scores = scores, .mean_nll = std::move(mean_nll), .decision = &decision});
@@ -157,14 +199,17 @@ StepResult train_step(TrainingRun& run) {
   if (run.pruner.needs_scores()) m.tokens_scored = m.tokens_seen;
   clock.end(m.seconds.other);
 
-  const std::vector<SampleScores> scores = score_samples(run, samples);
+  std::vector<int> ranks =
+      scoring_ranks(samples, run.config().per_device_train_batch_size, run.communicator->world_size());
+  const std::vector<SampleScores> scores = score_samples(run, samples, ranks);
   clock.end(m.seconds.score);
   if (std::all_of(scores.begin(), scores.end(), is_finite)) {
     result.decision = decide(run, scores);
     m.kept_samples = count_kept(result.decision);
     if (result.decision.thresholds) m.alpha = result.decision.thresholds->alpha;
     clock.end(m.seconds.decide);
-    train_on_kept(run, samples, scores, result.decision, m);
+    train_on_kept(run, samples, scores, result.decision, m, ranks);
+    result.ranks.assign(ranks.begin(), ranks.end());
   } else {
     report_nonfinite_scores(run, m, samples, scores);
   }

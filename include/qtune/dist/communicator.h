@@ -63,6 +63,8 @@ class Communicator {
   /// Every rank gets the same bits.
   void all_reduce_sum(const at::Tensor& tensor);
   Pending start_all_reduce_sum(const at::Tensor& tensor);
+  /// The same of several tensors of one dtype, as one message. None: nothing is sent.
+  Pending start_all_reduce_sum(const std::vector<at::Tensor>& tensors);
   /// own (n) = this rank's piece of the sum of all (world_size * n).
   void reduce_scatter_sum(const at::Tensor& all, const at::Tensor& own);
   /// all (world_size * n) = every rank's own (n), in rank order.

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "qtune/prune/scores.h"
 
@@ -47,8 +48,10 @@ struct StepMetrics {
   int64_t tokens_trained = 0;  // tokens of this step in the loss
   QuadrantCounts kept_samples;
   std::optional<double> alpha;  // of the last bisection round; none without thresholds
-  StepSeconds seconds;
+  StepSeconds seconds;          // of rank 0
   int64_t peak_memory_bytes = 0;
+  /// Of each rank, with several: seconds that it computed gradients, and that it waited for the others in this step.
+  std::vector<double> rank_train_seconds, rank_wait_seconds;
 };
 
 /// One evaluation on held-out samples.

@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -120,12 +121,14 @@ class Model {
 
   /// Adds the gradients of the SUM of nll over the targets to every parameter's `gradient`; returns the targets'
   /// scores.
-  RowScores forward_backward(const PackedTokens& batch);
+  /// `layer_done` is called with each layer, from the last to the first, when its gradients are final for this batch.
+  RowScores forward_backward(const PackedTokens& batch, const std::function<void(int64_t)>& layer_done = {});
 
   void zero_gradients();
 
-  /// The adapter's dropout draws by its seed, this number and the number of training passes since.
-  void start_step(int64_t step);
+  /// The adapter's dropout draws by its seed, `step`, and the number of training passes since, counted from
+  /// `first_pass`: ranks draw apart.
+  void start_step(int64_t step, int64_t first_pass = 0);
   /// The draws of the next training pass for one module, counted over layers and targets from 0. nullopt: no dropout.
   std::optional<DropoutStream> dropout_of(uint64_t module) const;
 

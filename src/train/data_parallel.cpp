@@ -1,0 +1,138 @@
+#include "data_parallel.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+
+#include "qtune/base/error.h"
+#include "qtune/batch/balance.h"
+#include "qtune/score/score_pass.h"
+
+namespace qtune {
+namespace {
+
+template <class T>
+void append(std::string& bytes, const std::vector<T>& values) {
+  bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+}
+
+/// Takes values off the front of what a rank sent.
+class Reader {
+ public:
+  Reader(int rank, std::string bytes) : rank_(rank), bytes_(std::move(bytes)) {}
+
+  template <class T>
+  std::vector<T> take(size_t count) {
+    if (bytes_.size() - at_ < count * sizeof(T)) {
+      throw DistError(
+          fmt::format("rank {}: expected {} more values, found {} bytes ---> do all ranks run the same "
+                      "program on the same data?",
+                      rank_, count, bytes_.size() - at_));
+    }
+    std::vector<T> values(count);
+    std::memcpy(values.data(), bytes_.data() + at_, count * sizeof(T));
+    at_ += count * sizeof(T);
+    return values;
+  }
+
+ private:
+  int rank_;
+  std::string bytes_;
+  size_t at_ = 0;
+};
+
+std::vector<Reader> readers_of(std::vector<std::string> texts) {
+  std::vector<Reader> readers;
+  for (std::string& text : texts) readers.emplace_back(static_cast<int>(readers.size()), std::move(text));
+  return readers;
+}
+
+/// "model.layers.12.mlp.up_proj.weight", with or without what PEFT puts before it. -1: of no layer.
+int64_t layer_of(const std::string& name) {
+  constexpr std::string_view kLayers = "layers.";
+  const size_t at = name.find(kLayers);
+  if (at == std::string::npos) return -1;
+  int64_t layer = -1;
+  std::from_chars(name.data() + at + kLayers.size(), name.data() + name.size(), layer);
+  return layer;
+}
+
+}  // namespace
+
+std::vector<int> scoring_ranks(std::span<const TokenizedSample* const> samples, int64_t micro_batch, int world_size) {
+  std::vector<int> ranks(samples.size(), 0);
+  if (world_size == 1) return ranks;
+  const auto group = static_cast<size_t>(micro_batch);
+  std::vector<int64_t> tokens((samples.size() + group - 1) / group, 0);
+  for (size_t i = 0; i < samples.size(); ++i) tokens[i / group] += samples[i]->num_tokens();
+  const std::vector<int> rank_of_group = balance_by_tokens(tokens, world_size);
+  for (size_t i = 0; i < samples.size(); ++i) ranks[i] = rank_of_group[i / group];
+  return ranks;
+}
+
+std::vector<SampleScores> gather_scores(Communicator& communicator, std::span<const TokenizedSample* const> samples,
+                                        std::span<const int> ranks, std::vector<SampleScores> own) {
+  if (communicator.world_size() == 1) return own;
+  std::string bytes;
+  for (const SampleScores& scores : own) {
+    // Kept as doubles, computed as floats.
+    append(bytes, std::vector<float>(scores.nll.begin(), scores.nll.end()));
+    append(bytes, std::vector<float>(scores.entropy.begin(), scores.entropy.end()));
+  }
+  std::vector<Reader> readers = readers_of(communicator.gather_bytes(bytes));
+  std::vector<SampleScores> all;
+  all.reserve(samples.size());
+  for (size_t i = 0; i < samples.size(); ++i) {
+    SampleScores scores = unscored(*samples[i]);
+    Reader& reader = readers[static_cast<size_t>(ranks[i])];
+    const std::vector<float> nll = reader.take<float>(scores.positions.size());
+    const std::vector<float> entropy = reader.take<float>(scores.positions.size());
+    scores.nll.assign(nll.begin(), nll.end());
+    scores.entropy.assign(entropy.begin(), entropy.end());
+    all.push_back(std::move(scores));
+  }
+  return all;
+}
+
+std::vector<int> training_ranks(std::span<const PackedSample> kept, int world_size) {
+  std::vector<int64_t> tokens;
+  for (const PackedSample& sample : kept) tokens.push_back(static_cast<int64_t>(sample.input_ids.size()));
+  return balance_by_tokens(tokens, world_size);
+}
+
+std::vector<double> gather_values(Communicator& communicator, std::span<const int> ranks, std::span<const double> own) {
+  std::string bytes;
+  append(bytes, std::vector<double>(own.begin(), own.end()));
+  std::vector<Reader> readers = readers_of(communicator.gather_bytes(bytes));
+  std::vector<double> all;
+  for (const int rank : ranks) all.push_back(readers[static_cast<size_t>(rank)].take<double>(1).front());
+  return all;
+}
+
+GradientReducer::GradientReducer(Model& model, Communicator& communicator)
+    : communicator_(communicator),
+      layers_(static_cast<size_t>(model.config().num_layers)),
+      next_layer_(model.config().num_layers - 1) {
+  if (communicator.world_size() == 1) return;
+  for (const Parameter& p : model.parameters()) {
+    const int64_t layer = layer_of(p.name);
+    (layer < 0 ? rest_ : layers_.at(static_cast<size_t>(layer))).push_back(p.gradient);
+  }
+}
+
+void GradientReducer::layer_done(int64_t layer) {
+  if (layer != next_layer_) throw Error(fmt::format("layer_done: expected layer {}, found {}", next_layer_, layer));
+  --next_layer_;
+  pending_.push_back(communicator_.start_all_reduce_sum(layers_[static_cast<size_t>(layer)]));
+}
+
+void GradientReducer::finish() {
+  while (next_layer_ >= 0) layer_done(next_layer_);
+  pending_.push_back(communicator_.start_all_reduce_sum(rest_));
+  for (Communicator::Pending& pending : pending_) pending.wait();
+  pending_.clear();
+}
+
+}  // namespace qtune
