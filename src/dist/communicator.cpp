@@ -49,7 +49,10 @@ class Communicator::Peers {
       : timeout_(options.timeout),
         rendezvous_(meet(launch, timeout_)),
         liveness_(launch, rendezvous_, timeout_),
-        backend_(guarded([&] { return make_backend(options.device, launch, rendezvous_, timeout_); })) {}
+        backend_(guarded([&] {
+          agree_on_addresses(launch, rendezvous_);
+          return make_backend(options.device, launch, rendezvous_, timeout_);
+        })) {}
 
   Liveness& liveness() { return liveness_; }
 

@@ -52,24 +52,35 @@ Liveness::Liveness(const Launch& launch, const Rendezvous& rendezvous, milliseco
       silence_(std::min(timeout, kLongestSilence)),
       own_store_(connect_to_store(rendezvous, std::min(timeout, kLongestSilence))),
       main_store_(connect_to_store(rendezvous, std::min(timeout, kLongestSilence))) {
-  main_store_->set(key(launch_.rank), bytes_of(own_beat(0)));
-  const auto end = Clock::now() + timeout;
-  std::vector<int> missing;
-  for (int rank = 0; rank < launch_.world_size; ++rank) {
-    while (!main_store_->check({key(rank)}) && Clock::now() < end) std::this_thread::sleep_for(milliseconds(20));
-    if (!main_store_->check({key(rank)})) missing.push_back(rank);
-  }
-  if (!missing.empty()) {
-    const bool say = claim("missing ranks");
-    throw DistError(!say ? ""
-                         : fmt::format("expected {} ranks, found none of {} within {} s ---> look at their hosts and "
-                                       "logs, or raise ddp_timeout",
-                                       launch_.world_size, fmt::join(missing, ", "), timeout.count() / 1000));
+  try {
+    wait_for_all();
+  } catch (const DistError&) {
+    throw;
+  } catch (const std::exception&) {
+    throw DistError(fmt::format("rank 0 left while rank {} waited for all {} ranks ---> see what rank 0 says",
+                                launch_.rank, launch_.world_size));
   }
   last_.assign(static_cast<size_t>(launch_.world_size), {"", Clock::now()});
   last_answer_ = Clock::now();
   beats_ = std::thread([this] { beat_for_ever(); });
   guard_ = std::thread([this] { guard_for_ever(); });
+}
+
+void Liveness::wait_for_all() {
+  main_store_->set(key(launch_.rank), bytes_of(own_beat(0)));
+  const auto end = Clock::now() + timeout_;
+  std::vector<int> missing;
+  for (int rank = 0; rank < launch_.world_size; ++rank) {
+    while (!main_store_->check({key(rank)}) && Clock::now() < end) std::this_thread::sleep_for(milliseconds(20));
+    if (!main_store_->check({key(rank)})) missing.push_back(rank);
+  }
+  if (missing.empty()) return;
+  const bool say = claim("missing ranks");
+  if (launch_.rank == 0) std::this_thread::sleep_for(milliseconds(1500));  // the store goes with it; others look too
+  throw DistError(!say ? ""
+                       : fmt::format("expected {} ranks, found none of {} within {} s ---> look at their hosts and "
+                                     "logs, or raise ddp_timeout",
+                                     launch_.world_size, fmt::join(missing, ", "), timeout_.count() / 1000));
 }
 
 Liveness::~Liveness() { end_threads(); }

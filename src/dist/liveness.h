@@ -49,6 +49,7 @@ class Liveness {
     int64_t collectives = 0;
     std::string phase, host, pid;
   };
+  void wait_for_all();
   void beat_for_ever();
   void guard_for_ever();
   void end_threads();

@@ -148,6 +148,27 @@ c10::intrusive_ptr<c10d::TCPStore> connect_to_store(const Rendezvous& r, std::ch
   return c10::make_intrusive<c10d::TCPStore>(r.master_addr, store_options(r.master_port, false, timeout));
 }
 
+void agree_on_addresses(const Launch& launch, Rendezvous& r) {
+  if (launch.local_world_size == launch.world_size) return;
+  const auto key = [](int rank) { return "reached/" + std::to_string(rank); };
+  const auto set = [&](const std::string& name, const std::string& text) {
+    r.store->set(name, std::vector<uint8_t>(text.begin(), text.end()));
+  };
+  constexpr const char* kAgreed = "master_addr";
+  if (launch.rank != 0) {
+    const bool on_its_host = r.own_addr == kLoopback || r.own_addr == r.master_addr;
+    set(key(launch.rank), on_its_host ? "" : r.master_addr);
+    const std::string agreed = read(*r.store, kAgreed);
+    if (on_its_host) r.own_addr = agreed;
+    return;
+  }
+  for (int rank = 1; rank < launch.world_size; ++rank) {
+    const std::string address = read(*r.store, key(rank));
+    if (!address.empty()) r.own_addr = address;
+  }
+  set(kAgreed, r.own_addr);
+}
+
 Rendezvous meet(const Launch& launch, std::chrono::milliseconds timeout) {
   // c10d looks up the name of every address that connects, and the store answers nobody meanwhile. Where there is no
   // name server that would be five seconds each, and again.
@@ -188,15 +209,7 @@ Rendezvous meet(const Launch& launch, std::chrono::milliseconds timeout) {
     r.store = connect_to_store(r, timeout);
   }
   exchange.reset();
-  // By which of its addresses rank 0 is reached, a rank of another host knows.
-  const bool on_master_host = launch.rank == 0 || r.own_addr == kLoopback || r.own_addr == r.master_addr;
-  if (launch.rank == 0) {
-    r.own_addr = one_host || launch.world_size == 1 ? kLoopback : read(*r.store, "master_addr");
-  } else if (!on_master_host) {
-    r.store->set("master_addr", std::vector<uint8_t>(r.master_addr.begin(), r.master_addr.end()));
-  } else if (!one_host) {
-    r.own_addr = read(*r.store, "master_addr");
-  }
+  if (launch.rank == 0) r.own_addr = kLoopback;
   return r;
 }
 

@@ -21,6 +21,10 @@ struct Rendezvous {
 /// Throws: ConfigError when rank 0 can't be found, DistError when not all ranks come within `timeout`.
 Rendezvous meet(const Launch& launch, std::chrono::milliseconds timeout);
 
+/// By which of its addresses rank 0 is reached, a rank of another host knows: afterwards own_addr of rank 0 and of
+/// those beside it is that one. By all ranks, when all have come.
+void agree_on_addresses(const Launch& launch, Rendezvous& rendezvous);
+
 /// Another connection to the same store, for another thread.
 c10::intrusive_ptr<c10d::TCPStore> connect_to_store(const Rendezvous& rendezvous, std::chrono::milliseconds timeout);
 

@@ -35,6 +35,7 @@ struct ProcessOptions {
   std::optional<rlim_t> file_limit_bytes;  // no file may grow beyond this
   FileLimitAction at_limit = FileLimitAction::kFailWrite;
   std::chrono::seconds timeout{120};
+  std::vector<std::string> environment;  // "NAME=value", besides the test's own
 };
 
 struct ProcessResult {
@@ -63,7 +64,9 @@ class QtuneProcess {
     std::vector<char*> argv;
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
+    variables_ = options.environment;
     std::vector<char*> environment = {threads_.data()};
+    for (std::string& variable : variables_) environment.push_back(variable.data());
     for (char** entry = environ; *entry != nullptr; ++entry) {
       if (!std::string_view(*entry).starts_with("OMP_NUM_THREADS=")) environment.push_back(*entry);
     }
@@ -84,6 +87,7 @@ class QtuneProcess {
   QtuneProcess& operator=(const QtuneProcess&) = delete;
 
   void send(int signal) const { ::kill(pid_, signal); }
+  pid_t pid() const { return pid_; }
 
   /// Polls until `reached` is true (returns true) or the process has ended (returns false).
   bool wait_until(const std::function<bool()>& reached) {
@@ -146,6 +150,7 @@ class QtuneProcess {
 
   TempDir files_;
   std::string threads_ = "OMP_NUM_THREADS=1";
+  std::vector<std::string> variables_;
   std::chrono::steady_clock::time_point deadline_;
   pid_t pid_ = -1;
   std::optional<int> status_;

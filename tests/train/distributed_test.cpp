@@ -1,0 +1,292 @@
+// Several ranks, each a qtune process of its own on this host: equal to one rank, and what becomes of a job whose rank
+// dies.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <memory>
+
+#include "qtune/base/error.h"
+#include "qtune/formats/safetensors.h"
+#include "support/ranks.h"
+#include "support/training_job.h"
+
+namespace qtune {
+namespace {
+
+using testing::HasSubstr;
+
+/// The processes of one job.
+class Job {
+ public:
+  Job(const TrainingJob& job, int world_size, const Arguments& arguments) {
+    (void)job;
+    const int port = free_port();
+    for (int rank = 0; rank < world_size; ++rank) {
+      ranks_.push_back(std::make_unique<QtuneProcess>(
+          arguments,
+          ProcessOptions{.environment = {"RANK=" + std::to_string(rank), "WORLD_SIZE=" + std::to_string(world_size),
+                                         "LOCAL_RANK=" + std::to_string(rank),
+                                         "LOCAL_WORLD_SIZE=" + std::to_string(world_size), "MASTER_ADDR=127.0.0.1",
+                                         "MASTER_PORT=" + std::to_string(port)}}));
+    }
+  }
+  QtuneProcess& operator[](int rank) { return *ranks_[static_cast<size_t>(rank)]; }
+
+  std::vector<ProcessResult> wait() {
+    std::vector<ProcessResult> results;
+    for (const auto& rank : ranks_) results.push_back(rank->wait());
+    return results;
+  }
+
+ private:
+  std::vector<std::unique_ptr<QtuneProcess>> ranks_;
+};
+
+void run_ranks(const TrainingJob& job, const std::string& run, int world_size, const Arguments& overrides) {
+  for (const ProcessResult& result : Job(job, world_size, job.train(run, overrides)).wait()) {
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+  }
+}
+
+/// What all ranks of a job said of errors.
+std::vector<std::string> errors_of(const std::vector<ProcessResult>& results) {
+  std::vector<std::string> lines;
+  for (const ProcessResult& result : results) {
+    for (const std::string& line : result.error_lines("error: ")) lines.push_back(line);
+  }
+  return lines;
+}
+
+void expect_same_losses(const TrainingJob& job, const std::string& found, const std::string& expected) {
+  const auto a = job.metrics(found), b = job.metrics(expected);
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    for (const char* key : {"loss", "eval_loss", "grad_norm"}) {
+      ASSERT_EQ(a[i].contains(key), b[i].contains(key)) << i;
+      if (!a[i].contains(key)) continue;
+      EXPECT_NEAR(a[i][key].get<double>() / b[i][key].get<double>(), 1, 1e-5) << key << " of line " << i;
+    }
+  }
+}
+
+/// What is kept of each sample. Scores differ in their last bits once weights do.
+void expect_same_decisions(const TrainingJob& job, const std::string& found, const std::string& expected) {
+  auto a = job.decisions(found), b = job.decisions(expected);
+  for (auto* lines : {&a, &b}) {
+    for (nlohmann::json& line : *lines) {
+      for (const char* key : {"rank", "ppl", "entropy", "quadrant"}) line.erase(key);
+    }
+  }
+  EXPECT_EQ(a, b);
+}
+
+double largest_weight_difference(const TrainingJob& job, const std::string& a, const std::string& b, int64_t step,
+                                 const std::string& file = "model.safetensors") {
+  const std::string folder = "checkpoint-" + std::to_string(step);
+  const SafetensorsFile first(job / a / folder / file), second(job / b / folder / file);
+  double largest = 0;
+  for (const TensorView& view : first.tensors()) {
+    const TensorView& other = second.at(view.name);
+    std::vector<float> x(view.bytes.size() / 4), y(x.size());
+    to_floats(view.bytes, view.dtype, x);
+    to_floats(other.bytes, other.dtype, y);
+    for (size_t i = 0; i < x.size(); ++i) largest = std::max(largest, static_cast<double>(std::abs(x[i] - y[i])));
+  }
+  return largest;
+}
+
+class RankCounts : public testing::TestWithParam<int> {};
+
+TEST_P(RankCounts, TrainAsOneRankDoesWithTheSameGlobalBatch) {
+  const int world_size = GetParam();
+  const TrainingJob job;
+  job.write_data(random_samples(80, 3));
+  const Arguments common =
+      kQtuningHalf +
+      Arguments{
+          "per_device_train_batch_size=2", "max_steps=20",  "val_size=9",    "eval_strategy=steps", "eval_steps=10",
+          "save_strategy=steps",           "save_steps=20", "ddp_timeout=30"};
+  job.run("one", common + Arguments{"gradient_accumulation_steps=12"});
+  run_ranks(job, "many", world_size,
+            common + Arguments{fmt::format("gradient_accumulation_steps={}", 12 / world_size)});
+  expect_same_losses(job, "many", "one");
+  expect_same_decisions(job, "many", "one");
+  EXPECT_LT(largest_weight_difference(job, "many", "one", 20), 1e-5);
+  std::set<int> ranks;
+  for (const auto& line : job.decisions("many")) ranks.insert(line.at("rank").get<int>());
+  EXPECT_EQ(static_cast<int>(ranks.size()), world_size) << "every rank worked";
+  EXPECT_EQ(job.metrics("many").front().at("ranks").at("wait").size(), static_cast<size_t>(world_size));
+}
+
+INSTANTIATE_TEST_SUITE_P(Distributed, RankCounts, testing::Values(2, 3, 4));
+
+TEST(Distributed, AdaptersAreReducedAndNothingElse) {
+  const TrainingJob job;
+  job.write_data(random_samples(40, 4));
+  const Arguments common{"finetuning_type=lora",
+                         "lora_rank=4",
+                         "max_steps=8",
+                         "ddp_timeout=30",
+                         "save_strategy=steps",
+                         "save_steps=8",
+                         "per_device_train_batch_size=2"};
+  job.run("one", common + Arguments{"gradient_accumulation_steps=6"});
+  run_ranks(job, "many", 3, common + Arguments{"gradient_accumulation_steps=2"});
+  expect_same_losses(job, "many", "one");
+  EXPECT_LT(largest_weight_difference(job, "many", "one", 8, "adapter_model.safetensors"), 1e-5);
+}
+
+/// One long sample among short ones, one or two kept of six: ranks with nothing to train in most steps.
+TEST(Distributed, UnevenAndEmptyRanksGoOnForTwoHundredSteps) {
+  const TrainingJob job;
+  std::vector<nlohmann::json> samples = random_samples(48, 5);
+  for (size_t i = 0; i < samples.size(); i += 7) {
+    std::vector<int32_t> ids(300);
+    CounterRng rng(9, i);
+    for (int32_t& id : ids) id = static_cast<int32_t>(3 + rng.next_below(320));
+    samples[i] = {{"input_ids", ids}};
+  }
+  job.write_data(samples);
+  const Arguments common{"pruning.sample.method=qtuning",
+                         "pruning.sample.keep=0.2",
+                         "pruning.token.method=qtuning",
+                         "max_steps=200",
+                         "learning_rate=1e-4",
+                         "ddp_timeout=30",
+                         "per_device_train_batch_size=1"};
+  job.run("one", common + Arguments{"gradient_accumulation_steps=6"});
+  run_ranks(job, "many", 3, common + Arguments{"gradient_accumulation_steps=2"});
+  expect_same_losses(job, "many", "one");
+  expect_same_decisions(job, "many", "one");
+}
+
+TEST(Distributed, MicroScopeJudgesTheSameSamplesTogether) {
+  const TrainingJob job;
+  job.write_data(random_samples(48, 6));
+  const Arguments common = kQtuningHalf + Arguments{"pruning.scope=micro", "max_steps=6", "ddp_timeout=30"};
+  job.run("one", common + Arguments{"gradient_accumulation_steps=4"});
+  run_ranks(job, "many", 2, common);
+  expect_same_losses(job, "many", "one");
+  expect_same_decisions(job, "many", "one");
+}
+
+TEST(Distributed, ResumesWithAnyNumberOfRanks) {
+  const TrainingJob job;
+  job.write_data(random_samples(50, 7));
+  const Arguments common = kQtuningHalf + Arguments{"per_device_train_batch_size=2",
+                                                    "gradient_accumulation_steps=3",
+                                                    "num_train_epochs=3",
+                                                    "save_strategy=steps",
+                                                    "save_steps=4",
+                                                    "ddp_timeout=30"};
+  run_ranks(job, "whole", 2, common);  // 13 steps of 12 samples
+  const std::string from = "resume_from_checkpoint=" + (job / "whole/checkpoint-8").string();
+  run_ranks(job, "same", 2, common + Arguments{from});
+  run_ranks(job, "more", 3, common + Arguments{from});
+  job.run("fewer", common + Arguments{from});
+  const auto whole = job.metrics("whole");
+  for (const char* run : {"same", "more", "fewer"}) {
+    const auto found = job.metrics(run);
+    ASSERT_EQ(found.size(), whole.size() - 8) << run;
+    for (size_t i = 0; i < found.size(); ++i) {
+      EXPECT_EQ(found[i].at("tokens_seen"), whole[i + 8].at("tokens_seen")) << run << ": the same samples";
+      EXPECT_NEAR(found[i].at("loss").get<double>() / whole[i + 8].at("loss").get<double>(), 1, 1e-5) << run;
+    }
+  }
+  EXPECT_EQ(job.weights("same", 12), job.weights("whole", 12)) << "to the bit";
+}
+
+TEST(Distributed, AKilledRankEndsTheJobAndTheSameCommandGoesOn) {
+  const TrainingJob job;
+  job.write_data(random_samples(60, 8));
+  const Arguments common = kQtuningHalf + Arguments{"max_steps=40", "save_strategy=steps", "save_steps=5",
+                                                    "gradient_accumulation_steps=1", "ddp_timeout=4"};
+  run_ranks(job, "whole", 3, common);
+  Job broken(job, 3, job.train("broken", common));
+  ASSERT_TRUE(broken[1].wait_until([&] { return std::filesystem::exists(job / "broken/checkpoint-10"); }));
+  broken[1].send(SIGKILL);
+  const std::vector<ProcessResult> results = broken.wait();
+  EXPECT_EQ(results[1].exit_code, 128 + SIGKILL);
+  EXPECT_EQ(results[0].exit_code, kExitDistributed) << results[0].err;
+  EXPECT_EQ(results[2].exit_code, kExitDistributed) << results[2].err;
+  const std::vector<std::string> errors = errors_of(results);
+  ASSERT_EQ(errors.size(), 1U) << testing::PrintToString(errors);
+  EXPECT_THAT(errors[0], HasSubstr("rank 1 (host "));
+  EXPECT_THAT(errors[0], HasSubstr("run the same command again"));
+  run_ranks(job, "broken", 3, common);
+  EXPECT_EQ(job.weights("broken", 40), job.weights("whole", 40)) << "to the bit";
+  EXPECT_EQ(job.metrics("broken").size(), 40U);
+}
+
+TEST(Distributed, AnErrorOfAllRanksIsSaidOnce) {
+  const TrainingJob job;
+  job.write_data({{{"input_ids", {5, 6, 7}}}, {{"input_ids", "x"}}});
+  const std::vector<ProcessResult> results = Job(job, 3, job.train("run", {"ddp_timeout=10"})).wait();
+  for (const ProcessResult& result : results)
+    EXPECT_TRUE(result.exit_code == kExitData || result.exit_code == kExitDistributed);
+  EXPECT_EQ(results[0].exit_code, kExitData) << results[0].err;
+  EXPECT_EQ(errors_of(results).size(), 1U) << testing::PrintToString(errors_of(results));
+}
+
+TEST(Distributed, RanksThatReadOtherDataAreRefused) {
+  const TrainingJob job, other;
+  job.write_data(random_samples(20, 1));
+  other.write_data(random_samples(20, 2));
+  const int port = free_port();
+  std::vector<std::unique_ptr<QtuneProcess>> ranks;
+  for (int rank = 0; rank < 2; ++rank) {
+    Arguments arguments = job.train("run", {"ddp_timeout=10"});
+    if (rank == 1) arguments.push_back("max_steps=7");
+    ranks.push_back(std::make_unique<QtuneProcess>(
+        arguments, ProcessOptions{.environment = {"RANK=" + std::to_string(rank), "WORLD_SIZE=2",
+                                                  "MASTER_ADDR=127.0.0.1", "MASTER_PORT=" + std::to_string(port)}}));
+  }
+  const std::vector<ProcessResult> results{ranks[0]->wait(), ranks[1]->wait()};
+  const std::vector<std::string> errors = errors_of(results);
+  ASSERT_EQ(errors.size(), 1U) << testing::PrintToString(errors);
+  EXPECT_THAT(errors[0], HasSubstr("config: rank 1 has another than rank 0"));
+}
+
+TEST(Distributed, OneSignalStopsAllRanksAfterTheSameStep) {
+  const TrainingJob job;
+  job.write_data(random_samples(60, 8));
+  Job ranks(job, 2, job.train("run", {"max_steps=100000", "gradient_accumulation_steps=1", "ddp_timeout=20"}));
+  ASSERT_TRUE(ranks[0].wait_until(
+      [&] { return std::filesystem::exists(job / "run/metrics.jsonl") && job.steps_logged("run") > 3; }));
+  ranks[1].send(SIGTERM);
+  for (const ProcessResult& result : ranks.wait()) EXPECT_EQ(result.exit_code, kExitInterrupted) << result.err;
+  EXPECT_EQ(job.files("run", "checkpoint-").size(), 1U);
+}
+
+/// The launcher itself, with nothing but its own variables: rank 0's address is found through it.
+class Launchers : public testing::TestWithParam<std::string> {};
+
+TEST_P(Launchers, StartRanksThatFindEachOther) {
+  const std::string command = GetParam();
+  const std::string program = command.substr(0, command.find(' '));
+  if (std::system(("command -v " + program + " >/dev/null 2>&1").c_str()) != 0)
+    GTEST_SKIP() << program << " is not installed";
+  const TrainingJob job;
+  job.write_data(random_samples(40, 3));
+  const Arguments common{"max_steps=4", "ddp_timeout=30", "per_device_train_batch_size=2"};
+  job.run("one", common + Arguments{"gradient_accumulation_steps=6"});
+  const auto start = [&](const std::string& run, const Arguments& more) {
+    std::string line = "OMP_NUM_THREADS=1 " + command + " " + QTUNE_BINARY;
+    for (const std::string& argument : job.train(run, common + Arguments{"gradient_accumulation_steps=2"} + more)) {
+      line += " '" + argument + "'";
+    }
+    return WEXITSTATUS(std::system((line + " >" + (job / "out").string() + " 2>&1").c_str()));
+  };
+  EXPECT_EQ(start("many", {}), 0) << read_file(job / "out");
+  expect_same_losses(job, "many", "one");
+  EXPECT_NE(start("wrong", {"model_name_or_path=/nowhere"}), 0) << "a failure is the launcher's too";
+}
+
+INSTANTIATE_TEST_SUITE_P(Distributed, Launchers,
+                         testing::Values("mpirun.openmpi --allow-run-as-root --oversubscribe -n 3",
+                                         "mpiexec.hydra -n 3"),
+                         [](const auto& p) { return p.param.starts_with("mpirun") ? "OpenMpi" : "Hydra"; });
+
+}  // namespace
+}  // namespace qtune
