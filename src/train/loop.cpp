@@ -1,7 +1,10 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/full.h>
 #include <fmt/format.h>
+#include <sched.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <memory>
@@ -206,10 +209,23 @@ int TrainingLoop::drive() {
   return kExitOk;
 }
 
-/// Ranks of one host share its cores, unless the user has said how many each may have.
+/// Ranks of one host share its cores, unless the user has said how many threads each may have. A launcher may have
+/// bound this rank to some cores: then those are its share. mpirun binds to a single one where it starts one or two
+/// ranks.
 void share_cores(const Launch& launch) {
   if (launch.local_world_size == 1 || std::getenv("OMP_NUM_THREADS") != nullptr) return;
-  at::set_num_threads(std::max(1, at::get_num_threads() / launch.local_world_size));
+  const int all = static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN)), share = std::max(1, all / launch.local_world_size);
+  cpu_set_t allowed;
+  const bool known = ::sched_getaffinity(0, sizeof allowed, &allowed) == 0;
+  const int own = known ? CPU_COUNT(&allowed) : all;
+  if (own >= all) return at::set_num_threads(share);
+  at::set_num_threads(own);
+  if (own < share) {
+    spdlog::warn(
+        "the launcher binds each rank to {} of this host's {} cores, less than its share of {} ---> mpirun "
+        "--bind-to none",
+        own, all, share);
+  }
 }
 
 /// The console is rank 0's; the others' errors show all the same.
