@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
+#include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <vector>
@@ -50,9 +53,16 @@ std::span<const std::byte> bytes_of(const at::Tensor& t) {
   return {static_cast<const std::byte*>(t.data_ptr()), t.nbytes()};
 }
 
-void write_optimizer(const fs::path& path, Optimizer& optimizer) {
+std::string optimizer_file(const OptimizerShard& shard) {
+  if (shard.count == 1) return kOptimizer;
+  return fmt::format("optimizer-{:05}-of-{:05}.safetensors", shard.rank + 1, shard.count);
+}
+
+void write_optimizer(const fs::path& folder, Optimizer& optimizer) {
   std::vector<TensorToWrite> tensors;
-  const auto add = [&](const std::string& name, const at::Tensor& t) {
+  const bool sharded = optimizer.shard().count > 1;
+  const auto add = [&](const char* moment, const ParameterState& s, const at::Tensor& t) {
+    const std::string name = sharded ? fmt::format("{}.{}@{}", moment, s.name, s.begin) : moment + ("." + s.name);
     tensors.push_back(
         {.name = name, .dtype = Dtype::kF32, .shape = t.sizes().vec(), .values = [t](const ByteSink& sink) {
            const at::Tensor host = t.to(at::kCPU);  // t itself on the CPU
@@ -60,11 +70,84 @@ void write_optimizer(const fs::path& path, Optimizer& optimizer) {
          }});
   };
   for (const ParameterState& s : optimizer.state()) {
-    add("exp_avg." + s.name, s.exp_avg);
-    add("exp_avg_sq." + s.name, s.exp_avg_sq);
+    add("exp_avg", s, s.exp_avg);
+    add("exp_avg_sq", s, s.exp_avg_sq);
   }
-  write_safetensors(path, std::move(tensors));
+  write_safetensors(folder / optimizer_file(optimizer.shard()), std::move(tensors));
 }
+
+std::vector<fs::path> optimizer_files(const fs::path& checkpoint) {
+  static const std::regex kShard(R"(optimizer-\d{5}-of-\d{5}\.safetensors)");
+  std::vector<fs::path> files;
+  if (!fs::is_directory(checkpoint)) return files;
+  for (const auto& entry : fs::directory_iterator(checkpoint)) {
+    const std::string name = entry.path().filename().string();
+    if (name == kOptimizer || std::regex_match(name, kShard)) files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+/// The moments of a checkpoint, whole or in slices, and any part of them.
+class StoredMoments {
+ public:
+  explicit StoredMoments(const fs::path& checkpoint) : checkpoint_(checkpoint) {
+    for (const fs::path& path : optimizer_files(checkpoint)) files_.push_back(std::make_unique<SafetensorsFile>(path));
+    for (const auto& file : files_) {
+      for (const TensorView& view : file->tensors()) {
+        const size_t at = view.name.rfind('@');
+        int64_t begin = 0;
+        if (at != std::string::npos) {
+          std::from_chars(view.name.data() + at + 1, view.name.data() + view.name.size(), begin);
+        }
+        slices_[std::string(view.name.substr(0, at))].push_back({begin, &view, &file->path()});
+      }
+    }
+  }
+
+  /// target = the elements from `begin` on of the moment called `name`.
+  void fill(const std::string& name, int64_t begin, const at::Tensor& target) const {
+    const at::Tensor host = target.is_cpu() ? target : at::empty(target.sizes(), target.scalar_type());
+    float* const values = host.data_ptr<float>();
+    const int64_t end = begin + target.numel();
+    int64_t filled = 0;
+    const auto found = slices_.find(name);
+    if (found == slices_.end()) throw CheckpointError(fmt::format("{}: tensor {} is missing", place(), name));
+    for (const Slice& slice : found->second) {
+      const auto size = static_cast<int64_t>(slice.view->bytes.size() / sizeof(float));
+      const int64_t from = std::max(begin, slice.begin), to = std::min(end, slice.begin + size);
+      if (slice.view->dtype != Dtype::kF32) break;
+      if (from >= to) continue;
+      std::memcpy(values + (from - begin), slice.view->bytes.data() + (from - slice.begin) * sizeof(float),
+                  static_cast<size_t>(to - from) * sizeof(float));
+      filled += to - from;
+    }
+    if (filled != target.numel()) {
+      throw CheckpointError(
+          fmt::format("{}: tensor {}: expected {} float32 elements from {} on, found {} ---> the checkpoint belongs to "
+                      "another model",
+                      place(), name, target.numel(), begin, filled));
+    }
+    if (!target.is_cpu()) target.copy_(host);
+  }
+
+  /// The one stored tensor of a checkpoint without shards; null: it has shards.
+  const TensorView* whole(const std::string& name) const {
+    return files_.size() == 1 && files_[0]->path().filename() == kOptimizer ? files_[0]->find(name) : nullptr;
+  }
+  bool is_sharded() const { return files_.size() != 1 || files_[0]->path().filename() != kOptimizer; }
+  std::string place() const { return is_sharded() ? checkpoint_.string() : files_[0]->path().string(); }
+
+ private:
+  struct Slice {
+    int64_t begin;
+    const TensorView* view;
+    const fs::path* file;
+  };
+  fs::path checkpoint_;
+  std::vector<std::unique_ptr<SafetensorsFile>> files_;
+  std::map<std::string, std::vector<Slice>> slices_;
+};
 
 void write_manifest(const fs::path& folder) {
   json files = json::object();
@@ -137,28 +220,72 @@ void load_trained(const fs::path& checkpoint, Model& model) {
 
 }  // namespace
 
+namespace {
+
+fs::path checkpoint_path(const fs::path& output_dir, const TrainerState& state) {
+  return output_dir / fmt::format("checkpoint-{}", state.step);
+}
+
+fs::path unfinished(fs::path target) { return target += ".tmp"; }
+
+/// All but the optimizer and the manifest.
+void write_run(const fs::path& output_dir, const fs::path& folder, Model& model, Optimizer& optimizer,
+               const TrainerState& state, const CheckpointSource& source) {
+  check_space(output_dir, optimizer);
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  save_trained(model, source.model_folder, folder, Dtype::kF32);
+  write_file_atomic(folder / "config.yaml", source.config_yaml);
+  write_trainer_state(folder, state);
+}
+
+void commit(const fs::path& output_dir, const fs::path& folder, const fs::path& target) {
+  write_manifest(folder);
+  fs::remove_all(target);
+  fs::rename(folder, target);
+  sync_folder(output_dir);
+}
+
+/// What went wrong, or nothing.
+std::string fault_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const std::exception& e) {
+    return *e.what() == '\0' ? "unknown" : e.what();
+  }
+  return "";
+}
+
+}  // namespace
+
 fs::path save_checkpoint(const fs::path& output_dir, Model& model, Optimizer& optimizer, const TrainerState& state,
                          const CheckpointSource& source) {
-  const fs::path target = output_dir / fmt::format("checkpoint-{}", state.step);
-  fs::path temporary = target;
-  temporary += ".tmp";
-  try {
-    check_space(output_dir, optimizer);
-    fs::remove_all(temporary);
-    fs::create_directories(temporary);
-    save_trained(model, source.model_folder, temporary, Dtype::kF32);
-    if (source.content == CheckpointContent::kResumable) write_optimizer(temporary / kOptimizer, optimizer);
-    write_file_atomic(temporary / "config.yaml", source.config_yaml);
-    write_trainer_state(temporary, state);
-    write_manifest(temporary);
-    fs::remove_all(target);
-    fs::rename(temporary, target);
-    sync_folder(output_dir);
-  } catch (const std::exception& e) {
-    std::error_code ignored;
-    fs::remove_all(temporary, ignored);
-    throw CheckpointError(e.what());
-  }
+  return save_sharded_checkpoint(output_dir, model, optimizer, state, source,
+                                 [](const std::string& own) { return std::vector<std::string>{own}; });
+}
+
+fs::path save_sharded_checkpoint(const fs::path& output_dir, Model& model, Optimizer& optimizer,
+                                 const TrainerState& state, const CheckpointSource& source,
+                                 const std::function<std::vector<std::string>(const std::string&)>& agree) {
+  const fs::path target = checkpoint_path(output_dir, state), folder = unfinished(target);
+  const bool first = optimizer.shard().rank == 0;
+  const auto all_well = [&](const std::string& own_fault) {
+    for (const std::string& fault : agree(own_fault)) {
+      if (fault.empty()) continue;
+      std::error_code ignored;
+      if (first) fs::remove_all(folder, ignored);
+      throw CheckpointError(fault);
+    }
+  };
+  all_well(fault_of([&] {
+    if (first) write_run(output_dir, folder, model, optimizer, state, source);
+  }));
+  all_well(fault_of([&] {
+    if (source.content == CheckpointContent::kResumable) write_optimizer(folder, optimizer);
+  }));
+  all_well(fault_of([&] {
+    if (first) commit(output_dir, folder, target);
+  }));
   return target;
 }
 
@@ -199,7 +326,7 @@ std::optional<std::string> fault_of_checkpoint(const fs::path& checkpoint) {
 std::optional<fs::path> newest_checkpoint(const fs::path& output_dir) {
   for (const fs::path& checkpoint : list_checkpoints(output_dir)) {
     auto fault = fault_of_checkpoint(checkpoint);
-    if (!fault && !fs::exists(checkpoint / kOptimizer)) fault = "it holds the model only (save_only_model)";
+    if (!fault && optimizer_files(checkpoint).empty()) fault = "it holds the model only (save_only_model)";
     if (!fault) return checkpoint;
     spdlog::warn("{}: can't be resumed from: {}", checkpoint.string(), *fault);
   }
@@ -225,8 +352,7 @@ TrainerState read_trainer_state(const fs::path& checkpoint) {
 }
 
 void load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& optimizer) {
-  const fs::path optimizer_path = checkpoint / kOptimizer;
-  if (!fs::exists(optimizer_path)) {
+  if (optimizer_files(checkpoint).empty()) {
     throw CheckpointError(
         fmt::format("{}: {} is missing ---> it was saved with save_only_model and can't be resumed; "
                     "name it as model_name_or_path to start from its weights",
@@ -234,10 +360,16 @@ void load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& optimi
   }
   load_trained(checkpoint, model);
   model.refresh_compute_weights();
-  const SafetensorsFile moments(optimizer_path);
+  const StoredMoments moments(checkpoint);
   for (ParameterState& s : optimizer.state()) {
-    fill(optimizer_path, moments.find("exp_avg." + s.name), "exp_avg." + s.name, s.exp_avg);
-    fill(optimizer_path, moments.find("exp_avg_sq." + s.name), "exp_avg_sq." + s.name, s.exp_avg_sq);
+    for (const auto& [moment, target] : {std::pair{"exp_avg.", s.exp_avg}, std::pair{"exp_avg_sq.", s.exp_avg_sq}}) {
+      const std::string name = moment + s.name;
+      if (optimizer.shard().count == 1 && !moments.is_sharded()) {
+        fill(moments.place(), moments.whole(name), name, target);
+      } else {
+        moments.fill(name, s.begin, target);
+      }
+    }
   }
 }
 

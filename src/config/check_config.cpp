@@ -231,7 +231,6 @@ const std::vector<NotYetRule>& not_yet_available() {
       {"pruning.score_every", {"1"}, ""},
       {"load_best_model_at_end", {"false"}, ""},
       {"early_stopping_steps", {"null"}, ""},
-      {"zero_stage", {"0"}, ""},
   };
   return rules;
 }

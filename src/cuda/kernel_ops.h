@@ -61,7 +61,7 @@ class KernelOps : public DeviceOps {
                                           const at::Tensor& targets_N, const at::Tensor& dhidden_ND,
                                           const at::Tensor& dhead_VD) const override;
 
-  std::unique_ptr<AdamW> make_adamw(std::vector<AdamWTensor> tensors) const override;
+  std::unique_ptr<AdamW> make_adamw(std::vector<AdamWTensor> tensors, std::vector<at::Tensor> gradients) const override;
 
   std::string describe() const override;
   int64_t free_memory_bytes() const override;

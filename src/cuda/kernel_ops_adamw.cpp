@@ -33,28 +33,47 @@ std::vector<AdamWTensorView> views_of(const std::vector<AdamWTensor>& tensors) {
   return views;
 }
 
+/// Lists of tensors and of their chunks, on the device.
+struct DeviceList {
+  DeviceList(const std::vector<AdamWTensorView>& views, at::Device device) {
+    const std::vector<AdamWChunk> chunk_list = adamw_chunks(views);
+    tensors = to_device_bytes(views, device);
+    chunks = to_device_bytes(chunk_list, device);
+    num_chunks = static_cast<int64_t>(chunk_list.size());
+  }
+  AdamWModel model() const {
+    return {
+        .tensors = pointer<AdamWTensorView>(tensors), .chunks = pointer<AdamWChunk>(chunks), .num_chunks = num_chunks};
+  }
+  at::Tensor tensors, chunks;
+  int64_t num_chunks = 0;
+};
+
+std::vector<AdamWTensorView> views_of(const std::vector<at::Tensor>& gradients) {
+  std::vector<AdamWTensorView> views;
+  for (const at::Tensor& g : gradients) views.push_back({.gradient = pointer<float>(g), .size = g.numel()});
+  return views;
+}
+
 class KernelAdamW : public AdamW {
  public:
-  explicit KernelAdamW(std::vector<AdamWTensor> tensors) : tensors_(std::move(tensors)) {
-    const at::Device device = tensors_.front().value.device();
-    const std::vector<AdamWTensorView> views = views_of(tensors_);
-    const std::vector<AdamWChunk> chunks = adamw_chunks(views);
-    views_ = to_device_bytes(views, device);
-    chunks_ = to_device_bytes(chunks, device);
-    num_chunks_ = static_cast<int64_t>(chunks.size());
-    const auto doubles = at::TensorOptions(at::kDouble).device(device);
+  KernelAdamW(std::vector<AdamWTensor> tensors, std::vector<at::Tensor> gradients)
+      : tensors_(std::move(tensors)),
+        gradients_(std::move(gradients)),
+        updated_(views_of(tensors_), gradients_.front().device()),
+        normed_(views_of(gradients_), gradients_.front().device()) {
+    const auto doubles = at::TensorOptions(at::kDouble).device(gradients_.front().device());
     partials_ = at::empty({kNumNormPartials}, doubles);
     norm_ = at::empty({1}, doubles);
   }
 
   void update(const AdamWStep& step, double max_norm, const at::Tensor& nll_N) override {
-    const AdamWModel model{
-        .tensors = pointer<AdamWTensorView>(views_), .chunks = pointer<AdamWChunk>(chunks_), .num_chunks = num_chunks_};
-    check_launch("sum_of_squares", launch_sum_of_squares(model, pointer<double>(partials_), current_stream()));
+    check_launch("sum_of_squares",
+                 launch_sum_of_squares(normed_.model(), pointer<double>(partials_), current_stream()));
     // 0 for finite losses, else NaN: then the norm is NaN too, and the kernel leaves everything as it is.
     at::Tensor first = partials_.narrow(0, 0, 1);
     first.add_(nll_N.to(at::kDouble).mul(0.0).sum());
-    check_launch("adamw", launch_adamw(model,
+    check_launch("adamw", launch_adamw(updated_.model(),
                                        {.learning_rate = step.learning_rate,
                                         .beta1 = step.beta1,
                                         .beta2 = step.beta2,
@@ -70,15 +89,17 @@ class KernelAdamW : public AdamW {
   double norm() override { return norm_.item<double>(); }
 
  private:
-  std::vector<AdamWTensor> tensors_;  // keeps what the views point at
-  at::Tensor views_, chunks_, partials_, norm_;
-  int64_t num_chunks_ = 0;
+  std::vector<AdamWTensor> tensors_;  // keep what the lists point at
+  std::vector<at::Tensor> gradients_;
+  DeviceList updated_, normed_;
+  at::Tensor partials_, norm_;
 };
 
 }  // namespace
 
-std::unique_ptr<AdamW> KernelOps::make_adamw(std::vector<AdamWTensor> tensors) const {
-  return std::make_unique<KernelAdamW>(std::move(tensors));
+std::unique_ptr<AdamW> KernelOps::make_adamw(std::vector<AdamWTensor> tensors,
+                                             std::vector<at::Tensor> gradients) const {
+  return std::make_unique<KernelAdamW>(std::move(tensors), std::move(gradients));
 }
 
 }  // namespace qtune

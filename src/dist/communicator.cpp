@@ -170,19 +170,23 @@ void Communicator::all_gather(const at::Tensor& own, const at::Tensor& all) {
       counts_.seconds_waited)();
 }
 
-void Communicator::broadcast(const at::Tensor& tensor, int root) {
+Communicator::Pending Communicator::start_broadcast(const at::Tensor& tensor, int root) {
   check_tensor("broadcast", tensor);
-  if (!peers_) return;
+  Pending pending;
+  if (!peers_) return pending;
   counts_.broadcast_bytes += bytes_of(tensor);
-  peers_->start(
+  pending.wait_ = peers_->start(
       [&](c10d::Backend& backend) {
         std::vector<at::Tensor> tensors{tensor};
         c10d::BroadcastOptions options;
         options.rootRank = root;
         return backend.broadcast(tensors, options);
       },
-      counts_.seconds_waited)();
+      counts_.seconds_waited);
+  return pending;
 }
+
+void Communicator::broadcast(const at::Tensor& tensor, int root) { start_broadcast(tensor, root).wait(); }
 
 std::vector<std::string> Communicator::gather_bytes(const std::string& own) {
   if (!peers_) return {own};

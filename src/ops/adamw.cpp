@@ -58,9 +58,8 @@ bool all_finite(const at::Tensor& values) {
 
 class CpuAdamW : public AdamW {
  public:
-  explicit CpuAdamW(std::vector<AdamWTensor> tensors) : tensors_(std::move(tensors)) {
-    for (const AdamWTensor& t : tensors_) gradients_.push_back(t.gradient);
-  }
+  CpuAdamW(std::vector<AdamWTensor> tensors, std::vector<at::Tensor> gradients)
+      : tensors_(std::move(tensors)), gradients_(std::move(gradients)) {}
   void update(const AdamWStep& step, double max_norm, const at::Tensor& nll_N) override {
     norm_ =
         all_finite(nll_N) ? global_norm(gradients_) * step.gradient_scale : std::numeric_limits<double>::quiet_NaN();
@@ -84,11 +83,16 @@ double clip_factor(double norm, double max_norm) {
   return std::min(1.0, max_norm / (norm + 1e-6));
 }
 
-std::unique_ptr<AdamW> make_adamw(std::vector<AdamWTensor> tensors) {
+std::unique_ptr<AdamW> make_adamw(std::vector<AdamWTensor> tensors, std::vector<at::Tensor> gradients) {
   for (const AdamWTensor& t : tensors) check_tensor(t);
-  if (tensors.empty()) return std::make_unique<CpuAdamW>(std::move(tensors));
-  if (const DeviceOps* device = device_ops(tensors.front().value)) return device->make_adamw(std::move(tensors));
-  return std::make_unique<CpuAdamW>(std::move(tensors));
+  if (gradients.empty()) {
+    for (const AdamWTensor& t : tensors) gradients.push_back(t.gradient);
+  }
+  if (gradients.empty()) return std::make_unique<CpuAdamW>(std::move(tensors), std::move(gradients));
+  if (const DeviceOps* device = device_ops(gradients.front())) {
+    return device->make_adamw(std::move(tensors), std::move(gradients));
+  }
+  return std::make_unique<CpuAdamW>(std::move(tensors), std::move(gradients));
 }
 
 void adamw(const std::vector<AdamWTensor>& tensors, const AdamWStep& step) {

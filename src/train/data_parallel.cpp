@@ -8,6 +8,7 @@
 
 #include "qtune/base/error.h"
 #include "qtune/batch/balance.h"
+#include "qtune/optim/optimizer.h"
 #include "qtune/score/score_pass.h"
 
 namespace qtune {
@@ -109,6 +110,16 @@ std::vector<double> gather_values(Communicator& communicator, std::span<const in
   std::vector<double> all;
   for (const int rank : ranks) all.push_back(readers[static_cast<size_t>(rank)].take<double>(1).front());
   return all;
+}
+
+void share_weights(Communicator& communicator, Model& model) {
+  std::vector<Communicator::Pending> pending;
+  for (const ShardSlice& slice : shard_slices(model, communicator.world_size())) {
+    const at::Tensor master = model.parameters()[slice.parameter].master.view({-1});
+    pending.push_back(communicator.start_broadcast(master.narrow(0, slice.begin, slice.size), slice.rank));
+  }
+  for (Communicator::Pending& p : pending) p.wait();
+  if (model.options().compute_dtype != at::kFloat) model.refresh_compute_weights();
 }
 
 GradientReducer::GradientReducer(Model& model, Communicator& communicator)

@@ -30,6 +30,9 @@ std::vector<int> training_ranks(std::span<const PackedSample> kept, int world_si
 /// One double of each kept sample, on all ranks, in the step's order; `own` are those of this rank's.
 std::vector<double> gather_values(Communicator& communicator, std::span<const int> ranks, std::span<const double> own);
 
+/// After an update by shards (zero_stage: 1): every rank gets the other ranks' slices of the weights.
+void share_weights(Communicator& communicator, Model& model);
+
 /// Sums gradients over ranks, a layer at a time while backward goes on with the next. Every rank makes the same
 /// reductions in the same order, whatever it has kept.
 class GradientReducer {

@@ -134,12 +134,16 @@ void TrainingLoop::sync_logs() {
 std::filesystem::path TrainingLoop::save_checkpoint_now(CheckpointContent content) {
   check_weights(run_);
   show_phase("save");
-  if (!outputs_) return {};  // rank 0 saves; the next step's exchange waits for it
-  sync_logs();
-  const auto path = save_checkpoint(
-      run_.output_dir, run_.model, *run_.optimizer, run_.state,
-      {.model_folder = config().model_name_or_path, .config_yaml = to_yaml(config()), .content = content});
-  if (!config().save_total_limit) return path;
+  const bool sharded = run_.optimizer->shard().count > 1;
+  if (!outputs_ && !sharded) return {};  // rank 0 saves; the next step's exchange waits for it
+  if (outputs_) sync_logs();
+  const CheckpointSource source{
+      .model_folder = config().model_name_or_path, .config_yaml = to_yaml(config()), .content = content};
+  const auto agree = [&](const std::string& own) { return run_.communicator->gather_bytes(own); };
+  const auto path =
+      sharded ? save_sharded_checkpoint(run_.output_dir, run_.model, *run_.optimizer, run_.state, source, agree)
+              : save_checkpoint(run_.output_dir, run_.model, *run_.optimizer, run_.state, source);
+  if (!outputs_ || !config().save_total_limit) return path;
   try {
     remove_old_checkpoints(run_.output_dir, *config().save_total_limit, run_.state.step);
   } catch (const std::filesystem::filesystem_error& e) {
@@ -156,7 +160,7 @@ void TrainingLoop::save_if_due() {
   } catch (const CheckpointError& e) {
     // The run is worth more than one checkpoint: go on, the next save may find room.
     clear_progress();
-    spdlog::error("{}; checkpoint not saved, training goes on", e.what());
+    if (outputs_) spdlog::error("{}; checkpoint not saved, training goes on", e.what());
   }
 }
 

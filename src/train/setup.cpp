@@ -172,7 +172,8 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
   run.optimizer = std::make_unique<Optimizer>(
       run.model,
       AdamWOptions{
-          .beta1 = c.adam_beta1, .beta2 = c.adam_beta2, .epsilon = c.adam_epsilon, .weight_decay = c.weight_decay});
+          .beta1 = c.adam_beta1, .beta2 = c.adam_beta2, .epsilon = c.adam_epsilon, .weight_decay = c.weight_decay},
+      c.zero_stage == 1 ? OptimizerShard{.rank = run.communicator->rank(), .count = world_size} : OptimizerShard{});
   run.state.seed = c.seed;
   run.state.num_samples = plan.epochs.num_samples;
   run.state.samples_per_step = plan.epochs.samples_per_step;

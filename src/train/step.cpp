@@ -165,6 +165,7 @@ void train_on_kept(TrainingRun& run, const SamplePointers& samples, const std::v
   watch->mark();
   // The one wait of a step besides that for the scores.
   m.grad_norm = run.optimizer->finish_update();
+  if (run.optimizer->shard().count > 1) share_weights(communicator, run.model);
   m.seconds.train = watch->seconds(0);
   m.seconds.optimizer = watch->seconds(1);
   gather_times(communicator, wait_seconds, m);

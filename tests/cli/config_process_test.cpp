@@ -55,7 +55,7 @@ TEST_F(ConfigCommand, WithoutAFileListsEveryKey) {
   const ProcessResult result = run_process({"config"});
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_THAT(result.out, HasSubstr("pruning.sample.keep: 0.125  # number, above 0, at most 1\n"));
-  EXPECT_THAT(result.out, HasSubstr("zero_stage: 0  # whole number, 0 to 1; this version: only 0\n"));
+  EXPECT_THAT(result.out, HasSubstr("score_every: 1  # whole number, at least 1; this version: only 1\n"));
 }
 
 TEST_F(ConfigCommand, ATrainingWithFaultsLoadsAndWritesNothing) {

@@ -85,7 +85,6 @@ TEST(CheckConfig, PruningSwitchedOffByNameMayKeepItsOptions) {
 
 TEST(CheckConfig, WhatThisVersionLacksIsRefusedByName) {
   const FaultCase cases[] = {
-      {"zero_stage: 1\n", "c.yaml:5: zero_stage: expected 0, found 1: not available in this version"},
       {"pruning: {sample: {method: infobatch}}\n",
        "c.yaml:5: pruning.sample.method: expected none, random, qtuning, found infobatch: not available in this "
        "version"},

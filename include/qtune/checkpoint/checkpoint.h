@@ -2,13 +2,16 @@
 //
 // output_dir/checkpoint-N/ holds a model folder that transformers loads (weights in float32, the masters themselves;
 // with LoRA the adapter alone, as PEFT loads it),
-// optimizer.safetensors (exp_avg.NAME, exp_avg_sq.NAME), config.yaml (the run's effective config), trainer_state.json,
-// and manifest.json with the size and XXH3 checksum of every file. It is written as checkpoint-N.tmp, synced, renamed:
-// a folder named checkpoint-N was whole once, and its manifest tells whether it still is.
+// optimizer.safetensors (exp_avg.NAME, exp_avg_sq.NAME; with zero_stage: 1 a file for each rank,
+// optimizer-00001-of-00004.safetensors, with slices: exp_avg.NAME@BEGIN), config.yaml (the run's effective config),
+// trainer_state.json, and manifest.json with the size and XXH3 checksum of every file. It is written as
+// checkpoint-N.tmp, synced, renamed: a folder named checkpoint-N was whole once, and its manifest tells whether it
+// still is.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -45,6 +48,14 @@ struct CheckpointSource {
 std::filesystem::path save_checkpoint(const std::filesystem::path& output_dir, Model& model, Optimizer& optimizer,
                                       const TrainerState& state, const CheckpointSource& source);
 
+/// The same by several ranks, each with a shard of the optimizer: all call it, rank 0 writes everything but the other
+/// shards. `agree` gathers a text of every rank, in rank order, as Communicator::gather_bytes.
+/// Throws: CheckpointError on every rank alike when one of them could not write.
+std::filesystem::path save_sharded_checkpoint(const std::filesystem::path& output_dir, Model& model,
+                                              Optimizer& optimizer, const TrainerState& state,
+                                              const CheckpointSource& source,
+                                              const std::function<std::vector<std::string>(const std::string&)>& agree);
+
 /// Why a checkpoint folder can't be used ("manifest.json is missing", "model.safetensors: checksum differs", ...), or
 /// nullopt when it is whole. Reads every byte.
 std::optional<std::string> fault_of_checkpoint(const std::filesystem::path& checkpoint);
@@ -62,7 +73,8 @@ void write_trainer_state(const std::filesystem::path& folder, const TrainerState
 /// Reads trainer_state.json alone. Throws: CheckpointError naming the file and key.
 TrainerState read_trainer_state(const std::filesystem::path& checkpoint);
 
-/// Fills masters, compute weights and optimizer state from a whole checkpoint.
+/// Fills masters, compute weights and optimizer state from a whole checkpoint; a shard of the state too, from whatever
+/// shards it was written in.
 /// Throws: CheckpointError naming file and tensor (missing, other shape).
 void load_checkpoint(const std::filesystem::path& checkpoint, Model& model, Optimizer& optimizer);
 

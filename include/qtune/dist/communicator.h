@@ -70,6 +70,7 @@ class Communicator {
   /// all (world_size * n) = every rank's own (n), in rank order.
   void all_gather(const at::Tensor& own, const at::Tensor& all);
   void broadcast(const at::Tensor& tensor, int root);
+  Pending start_broadcast(const at::Tensor& tensor, int root);
   /// Every rank's bytes, in rank order; lengths may differ, and be 0.
   std::vector<std::string> gather_bytes(const std::string& own);
   void barrier();

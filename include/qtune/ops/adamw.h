@@ -50,7 +50,8 @@ class AdamW {
   virtual double norm() = 0;
 };
 
-/// All tensors of one device.
-std::unique_ptr<AdamW> make_adamw(std::vector<AdamWTensor> tensors);
+/// All tensors of one device. `gradients`: those that the norm is taken of, where they are more than the tensors' own
+/// (a rank that updates its shard of a model); empty: the tensors' own.
+std::unique_ptr<AdamW> make_adamw(std::vector<AdamWTensor> tensors, std::vector<at::Tensor> gradients = {});
 
 }  // namespace qtune

@@ -84,7 +84,8 @@ class DeviceOps {
                                                   const at::Tensor& targets_N, const at::Tensor& dhidden_ND,
                                                   const at::Tensor& dhead_VD) const = 0;
 
-  virtual std::unique_ptr<AdamW> make_adamw(std::vector<AdamWTensor> tensors) const = 0;
+  virtual std::unique_ptr<AdamW> make_adamw(std::vector<AdamWTensor> tensors,
+                                            std::vector<at::Tensor> gradients) const = 0;
 
   /// "NVIDIA H100 80GB HBM3, 79.2 GiB".
   virtual std::string describe() const = 0;

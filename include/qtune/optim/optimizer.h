@@ -17,16 +17,36 @@ struct AdamWOptions {
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0;
 };
 
-/// Optimizer state of one parameter, as a checkpoint stores it; float32, shape of the parameter.
+/// Optimizer state of one parameter, as a checkpoint stores it; float32. Unsharded: the shape of the parameter. Of a
+/// shard: the elements from `begin` on of the flattened parameter.
 struct ParameterState {
   std::string name;
   at::Tensor exp_avg, exp_avg_sq;
+  int64_t begin = 0;
 };
+
+/// Which part of the state an optimizer holds and updates (ZeRO stage 1, Rajbhandari et al. 2020, arXiv 1910.02054).
+struct OptimizerShard {
+  int rank = 0, count = 1;
+};
+
+/// A stretch of a flattened parameter, and the rank that updates it.
+struct ShardSlice {
+  int rank = 0;
+  size_t parameter = 0;  // index in Model::parameters()
+  int64_t begin = 0, size = 0;
+};
+
+/// All parameters end to end, cut into `count` stretches of equal length (to one element). In order of the elements;
+/// every element is in exactly one slice.
+std::vector<ShardSlice> shard_slices(Model& model, int count);
 
 class Optimizer {
  public:
   /// `model` must be loaded for training and outlive the optimizer; its parameters keep their memory.
-  Optimizer(Model& model, const AdamWOptions& options);
+  /// With a shard of several, update() changes its slices alone (their norm is all parameters'); whoever shares the
+  /// work brings the other slices.
+  Optimizer(Model& model, const AdamWOptions& options, OptimizerShard shard = {});
 
   /// One update: gradients times gradient_scale, clipped to max_norm (0: no clipping), AdamW, compute weights
   /// rewritten. Gradients are left as they are. Where their norm or one of the step's losses nll_N is not finite,
@@ -38,11 +58,13 @@ class Optimizer {
   double finish_update();
 
   std::vector<ParameterState>& state() { return state_; }
+  const OptimizerShard& shard() const { return shard_; }
   int64_t num_updates() const { return num_updates_; }
   void set_num_updates(int64_t n) { num_updates_ = n; }
 
  private:
   AdamWOptions options_;
+  OptimizerShard shard_;
   std::vector<ParameterState> state_;
   std::unique_ptr<AdamW> adamw_;
   int64_t num_updates_ = 0;
