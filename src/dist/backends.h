@@ -10,8 +10,8 @@
 
 namespace qtune {
 
-/// Gloo for the CPU. For a GPU NCCL, which libqtune_cuda.so holds.
-/// Throws: DistError where it can't be had.
+/// Gloo for the CPU. NCCL for GPUs is not built yet.
+/// Throws: DistError for a GPU.
 c10::intrusive_ptr<c10d::Backend> make_backend(at::Device device, const Launch& launch, const Rendezvous& rendezvous,
                                                std::chrono::milliseconds timeout);
 

@@ -48,6 +48,11 @@ int checked(const char* name, int64_t value, int64_t least, int64_t most) {
 std::optional<Launch> launch_by(const Environment& environment, const Variables& v) {
   const auto rank = number_in(environment, v.rank), size = number_in(environment, v.size);
   if (!rank && !size) return std::nullopt;
+  // srun --mpi=pmi2 sets PMI_RANK too, but nothing that says who shares a host: its own variables do.
+  if (std::string_view(v.launcher) == "Hydra" && environment(v.local_rank) == nullptr &&
+      environment("SLURM_STEP_NUM_TASKS") != nullptr) {
+    return std::nullopt;
+  }
   if (!rank || !size) {
     // Slurm's rank alone is a batch script; elsewhere half of a launch is none.
     if (std::string_view(v.launcher) == "Slurm") return std::nullopt;

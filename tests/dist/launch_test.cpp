@@ -96,6 +96,19 @@ TEST(Launch, AStepOfSlurmListensAtItsFirstHost) {
   EXPECT_LT(launch.master_port, 30'000);
 }
 
+TEST(Launch, AStepOfSlurmWithPmi2IsSlurms) {
+  const Launch launch = launch_with({{"PMI_RANK", "1"},
+                                     {"PMI_SIZE", "4"},
+                                     {"SLURM_PROCID", "1"},
+                                     {"SLURM_STEP_NUM_TASKS", "4"},
+                                     {"SLURM_LOCALID", "1"},
+                                     {"SLURM_STEP_TASKS_PER_NODE", "2(x2)"},
+                                     {"SLURM_STEP_NODELIST", "n[1-2]"}});
+  EXPECT_EQ(launch.launcher, "Slurm");
+  EXPECT_EQ(launch.local_rank, 1);
+  EXPECT_EQ(launch.local_world_size, 2);
+}
+
 TEST(Launch, ABatchScriptOfSlurmIsOneProcess) {
   EXPECT_EQ(launch_with({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "8"}, {"SLURM_JOB_ID", "1"}}).world_size, 1);
 }

@@ -1,5 +1,5 @@
 // What ranks say to each other: collectives, each made by every rank in the same order, and watch over who is still
-// there. Over LibTorch's c10d: Gloo for tensors on the CPU, NCCL on GPUs.
+// there. Over LibTorch's c10d: Gloo, for tensors on the CPU.
 //
 // A rank that dies, stops, throws or is cut off ends all others: each finds out within the timeout plus 10 s, one says
 // what happened (rank, host, phase), and all leave with exit code 5. Nothing waits for ever.
