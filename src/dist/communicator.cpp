@@ -47,12 +47,15 @@ class Communicator::Peers {
  public:
   Peers(const Launch& launch, const CommunicatorOptions& options)
       : timeout_(options.timeout),
+        deadline_(std::make_unique<MeetingDeadline>(launch, timeout_ + std::chrono::seconds(5))),
         rendezvous_(meet(launch, timeout_)),
         liveness_(launch, rendezvous_, timeout_),
         backend_(guarded([&] {
           agree_on_addresses(launch, rendezvous_);
           return make_backend(options.device, launch, rendezvous_, timeout_);
-        })) {}
+        })) {
+    deadline_.reset();
+  }
 
   Liveness& liveness() { return liveness_; }
 
@@ -83,6 +86,7 @@ class Communicator::Peers {
   }
 
   const std::chrono::milliseconds timeout_;
+  std::unique_ptr<MeetingDeadline> deadline_;  // null when all have met
   Rendezvous rendezvous_;
   Liveness liveness_;
   c10::intrusive_ptr<c10d::Backend> backend_;

@@ -45,6 +45,23 @@ std::string text_of(const std::vector<uint8_t>& bytes) { return {bytes.begin(), 
 
 }  // namespace
 
+MeetingDeadline::MeetingDeadline(const Launch& launch, milliseconds most)
+    : thread_([this, launch, most] {
+        std::unique_lock lock(mutex_);
+        if (met_.wait_for(lock, most, [this] { return over_; })) return;
+        say_and_end(fmt::format("rank {} (host {}) has not met the other {} ranks within {} s: rank 0 does not answer",
+                                launch.rank, launch.host, launch.world_size - 1, most.count() / 1000));
+      }) {}
+
+MeetingDeadline::~MeetingDeadline() {
+  {
+    const std::lock_guard lock(mutex_);
+    over_ = true;
+  }
+  met_.notify_all();
+  thread_.join();
+}
+
 Liveness::Liveness(const Launch& launch, const Rendezvous& rendezvous, milliseconds timeout)
     : launch_(launch),
       timeout_(timeout),
@@ -201,6 +218,10 @@ void Liveness::leave(c10d::Store& store, const std::string& what, bool say) {
 /// Without a store nobody can be asked who speaks: the lowest rank first. Where a launcher ends all ranks when the
 /// first one leaves, it is the only one.
 void Liveness::leave_without_store() {
+  if (was_stopped_) {
+    spdlog::warn("rank {} was stopped for long, and the others have ended meanwhile", launch_.rank);
+    end_process();
+  }
   std::this_thread::sleep_for(milliseconds(std::min(700 * (launch_.rank - 1), 5000)));
   say_and_end(
       fmt::format("rank 0 does not answer rank {} (host {}, phase {}): it was killed or stopped, or the network is cut",
@@ -209,8 +230,12 @@ void Liveness::leave_without_store() {
 
 void Liveness::guard_for_ever() {
   std::unique_lock lock(mutex_);
+  auto last = Clock::now();
   while (!stopping_) {
     wake_.wait_for(lock, beat_every_, [&] { return stopping_; });
+    const auto now = Clock::now();
+    if (now - last > silence_.load() / 2 + beat_every_) was_stopped_ = true;
+    last = now;
     if (stopping_ || failed_ || Clock::now() - last_answer_.load() < silence_.load() + beat_every_) continue;
     lock.unlock();
     leave_without_store();
@@ -234,6 +259,7 @@ void Liveness::beat_for_ever() {
         found = text_of(own_store_->get(kVerdict));
       } else if (launch_.rank == 0) {
         const std::string who = silent_rank(*own_store_);
+        if (!who.empty() && was_stopped_) leave_without_store();  // no wonder: they have given this rank up
         if (!who.empty()) {
           silent = true;
           mine = claim_at(*own_store_, who);

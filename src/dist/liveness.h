@@ -19,6 +19,21 @@
 
 namespace qtune {
 
+/// While ranks meet, nobody watches yet, and a stopped rank 0 answers nobody: then the process ends, with exit code 5.
+class MeetingDeadline {
+ public:
+  MeetingDeadline(const Launch& launch, std::chrono::milliseconds most);
+  ~MeetingDeadline();
+  MeetingDeadline(const MeetingDeadline&) = delete;
+  MeetingDeadline& operator=(const MeetingDeadline&) = delete;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable met_;
+  bool over_ = false;
+  std::thread thread_;
+};
+
 class Liveness {
  public:
   /// All ranks construct it at the same time; it returns when all have come.
@@ -78,7 +93,8 @@ class Liveness {
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;
-  std::atomic<bool> failed_{false};  // by an exception of this rank's own
+  std::atomic<bool> was_stopped_{false};  // this process itself, for long
+  std::atomic<bool> failed_{false};       // by an exception of this rank's own
   bool phase_is_new_ = false;
   std::atomic<std::chrono::steady_clock::time_point> last_answer_;  // of the store to the beats
   std::thread beats_, guard_;

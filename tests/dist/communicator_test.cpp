@@ -152,7 +152,9 @@ TEST_P(Failures, AStoppedRankIsNamedAndDoesNotGoOnAlone) {
     expect_one_message(ranks, lost, {"rank " + std::to_string(lost), "host" + std::to_string(lost), "phase train"});
   }
   ranks.signal(lost, SIGCONT);
-  EXPECT_EQ(ranks.wait(lost).exit_code, kExitDistributed);
+  const RankEnd woken = ranks.wait(lost);
+  EXPECT_EQ(woken.exit_code, kExitDistributed);
+  EXPECT_THAT(woken.said, testing::Not(HasSubstr("error"))) << "the others have said it";
 }
 
 TEST_P(Failures, ARankThatThrowsSaysWhyAndTheOthersSayNothing) {
@@ -206,6 +208,19 @@ TEST_P(Failures, ARankThatEndsBeforeTheOthersIsNoRegularEnd) {
 }
 
 INSTANTIATE_TEST_SUITE_P(OfThree, Failures, testing::Values(0, 1, 2));
+
+/// Before anybody watches: the store is there and answers nobody.
+TEST(Communicator, RanksDoNotWaitForeverForAStoppedFirstOne) {
+  Ranks ranks(3, [&](const Launch& launch) -> int {
+    setup_logging();
+    if (launch.rank == 2) std::this_thread::sleep_for(std::chrono::seconds(1));
+    Communicator communicator(launch, {.timeout = std::chrono::seconds(2)});
+    return 0;
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  ranks.signal(0, SIGSTOP);
+  for (const int rank : {1, 2}) EXPECT_EQ(ranks.wait(rank, std::chrono::seconds(12)).exit_code, kExitDistributed);
+}
 
 TEST(Communicator, RanksThatNeverComeAreNamed) {
   Ranks ranks(3, [&](const Launch& launch) {
