@@ -46,7 +46,8 @@ class Chat {
       }
       if (line.find_first_not_of(" \t") == std::string::npos) continue;
       if (line == "/exit" || line == "/quit") return kExitOk;
-      if (!run_command(line)) answer(line.starts_with(" /") ? line.substr(1) : line);
+      if (run_command(line)) continue;  // an interrupt meanwhile is one at the prompt
+      answer(line.starts_with(" /") ? line.substr(1) : line);
       if (interrupts_.count() > 1) return kExitInterrupted;
       interrupts_.forget();
     }

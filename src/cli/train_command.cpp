@@ -1,9 +1,12 @@
 // qtune train: see docs/config.md for the keys.
 #include <unistd.h>
 
+#include <cstdlib>
+
 #include "commands.h"
 #include "qtune/base/error.h"
 #include "qtune/config/load_config.h"
+#include "qtune/dist/launch.h"
 #include "qtune/train/dry_run.h"
 #include "qtune/train/train.h"
 #include "streams.h"
@@ -13,8 +16,10 @@ namespace {
 
 int train(const LoadedConfig& loaded) {
   if (!loaded.config.dry_run) return run_training(loaded);
+  const Launch launch = detect_launch([](const char* name) -> const char* { return std::getenv(name); });
+  if (launch.rank > 0) return kExitOk;  // one says it for all
   log_notes(loaded);
-  write_output(dry_run(loaded, isatty(STDOUT_FILENO) ? MarkStyle::kColour : MarkStyle::kBrackets));
+  write_output(dry_run(loaded, isatty(STDOUT_FILENO) ? MarkStyle::kColour : MarkStyle::kBrackets, launch.world_size));
   flush_output();
   return kExitOk;
 }

@@ -21,12 +21,13 @@ constexpr size_t kSamplesShown = 3;
 
 std::string line(const std::string& name, const std::string& value) { return fmt::format("{:<16} {}\n", name, value); }
 
-std::string steps_text(const TrainConfig& c, const TrainingPlan& plan) {
+std::string steps_text(const TrainConfig& c, const TrainingPlan& plan, int world_size) {
   const int64_t per_epoch = plan.epochs.steps_per_epoch();
   const double epochs = static_cast<double>(plan.total_steps) / static_cast<double>(per_epoch);
   std::string text = line("steps", fmt::format("{}, {:.4g} epochs of {}", plan.total_steps, epochs, per_epoch));
-  text += line("a step", fmt::format("{} samples: {} micro-batches of {}", plan.epochs.samples_per_step,
-                                     c.gradient_accumulation_steps, c.per_device_train_batch_size));
+  text += line("a step", fmt::format("{} samples: {} micro-batches of {}{}", plan.epochs.samples_per_step,
+                                     c.gradient_accumulation_steps, c.per_device_train_batch_size,
+                                     world_size > 1 ? fmt::format(" on each of {} ranks", world_size) : ""));
   text += line("learning rate", fmt::format("{:g}, {}, {} steps of warm-up", c.learning_rate, c.lr_scheduler_type,
                                             plan.schedule.warmup_steps));
   const auto pruned = [](const std::string& method, double keep) {
@@ -92,12 +93,12 @@ std::string first_batch_text(const TrainConfig& c, const TrainingPlan& plan, Mar
 
 }  // namespace
 
-std::string dry_run(const LoadedConfig& loaded, MarkStyle marks) {
+std::string dry_run(const LoadedConfig& loaded, MarkStyle marks, int world_size) {
   const TrainConfig& c = loaded.config;
   make_pruner(pruner_options(c));  // for its faults
   const OutputDir folder(c);
   const auto checkpoint = find_checkpoint(c);
-  const TrainingPlan plan = plan_training(loaded);
+  const TrainingPlan plan = plan_training(loaded, world_size);
   check_weight_files(c.model_name_or_path, plan.model);
   const at::Device device = choose_device(c.use_cpu ? DeviceChoice::kCpuOnly : DeviceChoice::kGpuIfAny);
   const TrainingShape shape = decided_shape(c, plan, device);
@@ -108,7 +109,8 @@ std::string dry_run(const LoadedConfig& loaded, MarkStyle marks) {
     text += line("adapter", describe_lora(*shape.lora, plan.model, c.adapter_name_or_path.value_or("new")));
   text += line("output_dir",
                checkpoint ? fmt::format("{}, resuming from {}", c.output_dir, checkpoint->string()) : c.output_dir);
-  text += steps_text(c, plan) + data_text(plan) + memory_text(plan, shape, device) + first_batch_text(c, plan, marks);
+  text += steps_text(c, plan, world_size) + data_text(plan) + memory_text(plan, shape, device) +
+          first_batch_text(c, plan, marks);
   return text + "\ndry run: nothing was trained or written\n";
 }
 

@@ -8,6 +8,7 @@
 
 #include "qtune/base/error.h"
 #include "qtune/formats/safetensors.h"
+#include "support/broken_model.h"
 #include "support/ranks.h"
 #include "support/training_job.h"
 
@@ -328,6 +329,38 @@ TEST(Distributed, RanksThatReadOtherDataAreRefused) {
   const std::vector<std::string> errors = errors_of(results);
   ASSERT_EQ(errors.size(), 1U) << testing::PrintToString(errors);
   EXPECT_THAT(errors[0], HasSubstr("config: rank 1 has another than rank 0"));
+}
+
+TEST(Distributed, ADryRunIsSaidByOneRank) {
+  const TrainingJob job;
+  job.write_data(random_samples(20, 1));
+  const std::vector<ProcessResult> results = Job(job, 2, job.train("run", {"dry_run=true"})).wait();
+  for (const ProcessResult& result : results) EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(results[0].out, HasSubstr("16 samples: 2 micro-batches of 4 on each of 2 ranks"));
+  EXPECT_EQ(results[1].out, "");
+  EXPECT_FALSE(std::filesystem::exists(job / "run"));
+}
+
+/// Losses that are not finite are every rank's, wherever the sample is.
+TEST(Distributed, AStepThatIsNotFiniteIsSkippedOrStopsAllAlike) {
+  const TempDir broken;
+  fixture_with_nan_embedding(5, broken.path());
+  const TrainingJob job;
+  std::vector<nlohmann::json> samples;
+  for (int i = 0; i < 24; ++i) samples.push_back({{"input_ids", {3, i == 9 ? 5 : 6, 7, 8 + i, 9}}});
+  job.write_data(samples);
+  const Arguments common{"model_name_or_path=" + broken.path().string(), "per_device_train_batch_size=1",
+                         "gradient_accumulation_steps=2", "max_steps=4", "ddp_timeout=10"};
+  // The embedding itself holds the NaN: the steps are made, and saving the weights is refused.
+  const std::vector<ProcessResult> skips =
+      Job(job, 3, job.train("skips", common + Arguments{"on_nonfinite=skip"})).wait();
+  for (const ProcessResult& result : skips) EXPECT_EQ(result.exit_code, kExitNonFinite) << result.err;
+  EXPECT_THAT(errors_of(skips), testing::ElementsAre(HasSubstr("model.embed_tokens.weight")));
+  EXPECT_EQ(job.metrics("skips").size(), 4U);
+  EXPECT_EQ(job.files("skips", "nonfinite-step-").size(), 1U);
+  const std::vector<ProcessResult> results = Job(job, 3, job.train("stops", common)).wait();
+  for (const ProcessResult& result : results) EXPECT_EQ(result.exit_code, kExitNonFinite) << result.err;
+  EXPECT_EQ(errors_of(results).size(), 1U) << testing::PrintToString(errors_of(results));
 }
 
 TEST(Distributed, OneSignalStopsAllRanksAfterTheSameStep) {
