@@ -100,7 +100,7 @@ class StoredMoments {
         if (at != std::string::npos) {
           std::from_chars(view.name.data() + at + 1, view.name.data() + view.name.size(), begin);
         }
-        slices_[std::string(view.name.substr(0, at))].push_back({begin, &view, &file->path()});
+        slices_[std::string(view.name.substr(0, at))].push_back({begin, &view});
       }
     }
   }
@@ -142,7 +142,6 @@ class StoredMoments {
   struct Slice {
     int64_t begin;
     const TensorView* view;
-    const fs::path* file;
   };
   fs::path checkpoint_;
   std::vector<std::unique_ptr<SafetensorsFile>> files_;

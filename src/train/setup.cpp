@@ -48,7 +48,6 @@ void resume(TrainingRun& run) {
   if (run.state.world_size != fresh.world_size) {
     spdlog::info("{} ranks instead of {}; a step has {} samples as before", fresh.world_size, run.state.world_size,
                  fresh.samples_per_step);
-    run.state.world_size = fresh.world_size;
   }
   load_checkpoint(*run.resumed_from, run.model, *run.optimizer);
   run.optimizer->set_num_updates(run.state.num_updates);

@@ -196,6 +196,9 @@ TEST(Distributed, ResumesWithAnyNumberOfRanks) {
     }
   }
   EXPECT_EQ(job.weights("same", 12), job.weights("whole", 12)) << "to the bit";
+  const std::string once_more = "resume_from_checkpoint=" + (job / "more/checkpoint-12").string();
+  run_ranks(job, "more again", 3, common + Arguments{once_more});
+  EXPECT_EQ(job.metrics("more again").at(0).at("tokens_seen"), whole.at(12).at("tokens_seen")) << "and a second time";
 }
 
 /// zero_stage: 1.

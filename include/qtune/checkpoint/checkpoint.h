@@ -31,7 +31,8 @@ struct TrainerState {
   int64_t decisions_bytes = 0;  // length of the newest decisions.jsonl
   int64_t decisions_file = 0;   // files it was rotated into before
   int64_t last_eval_step = -1;  // not evaluated again after a resume
-  int64_t seed = 0, num_samples = 0, samples_per_step = 0, world_size = 1;
+  int64_t seed = 0, num_samples = 0, samples_per_step = 0;
+  int64_t world_size = 1;  // ranks that samples_per_step was planned for; other numbers of them may have gone on since
   uint64_t data_hash = 0;  // of the tokenized samples: a resume on other data is refused
 };
 
