@@ -13,7 +13,6 @@
 #include "qtune/base/log.h"
 #include "read_value.h"
 #include "text_form.h"
-#include "yaml_entries.h"
 
 namespace qtune {
 namespace {
@@ -214,22 +213,34 @@ void override_entry(std::vector<ConfigEntry>& entries, ConfigEntry entry) {
   entries.push_back(std::move(entry));
 }
 
-}  // namespace
-
-LoadedConfig load_train_config(const std::optional<std::filesystem::path>& file,
-                               const std::vector<std::string>& overrides) {
+LoadedConfig load(const std::optional<std::filesystem::path>& file, ParsedEntries changes) {
   Loader loader;
   ParsedEntries parsed;
   if (file) parsed = read_config_file(*file);
   loader.fail_all(parsed.faults);
   if (parsed.entries.empty()) loader.throw_faults();  // not readable at all: what it lacks is no news
-  for (const std::string& text : overrides) {
-    ParsedEntries given = parse_override(text);
-    loader.fail_all(given.faults);
-    for (ConfigEntry& entry : given.entries) override_entry(parsed.entries, std::move(entry));
-  }
+  loader.fail_all(changes.faults);
+  for (ConfigEntry& entry : changes.entries) override_entry(parsed.entries, std::move(entry));
   for (ConfigEntry& entry : parsed.entries) loader.read(std::move(entry));
   return loader.finish();
+}
+
+}  // namespace
+
+LoadedConfig load_train_config(const std::optional<std::filesystem::path>& file,
+                               const std::vector<std::string>& overrides) {
+  ParsedEntries changes;
+  for (const std::string& text : overrides) {
+    ParsedEntries given = parse_override(text);
+    changes.faults.insert(changes.faults.end(), given.faults.begin(), given.faults.end());
+    for (ConfigEntry& entry : given.entries) changes.entries.push_back(std::move(entry));
+  }
+  return load(file, std::move(changes));
+}
+
+LoadedConfig load_changed_config(const std::optional<std::filesystem::path>& file,
+                                 const std::vector<ConfigEntry>& changes) {
+  return load(file, {changes, {}});
 }
 
 void log_notes(const LoadedConfig& loaded) {

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "qtune/config/config_key.h"
-#include "yaml_entries.h"
+#include "qtune/config/yaml_entries.h"
 
 namespace qtune {
 

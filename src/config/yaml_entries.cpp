@@ -1,4 +1,4 @@
-#include "yaml_entries.h"
+#include "qtune/config/yaml_entries.h"
 
 #include <fmt/format.h>
 #include <yaml-cpp/depthguard.h>
@@ -19,14 +19,6 @@ namespace {
 
 constexpr size_t kMaxFileBytes = 1 << 20;
 constexpr const char* kNoAnchors = "expected plain values, found an anchor or alias ---> write the value out";
-
-struct YamlNode {
-  enum class Kind { kNull, kText, kList, kMap };
-  Kind kind = Kind::kNull;
-  std::string text;
-  int line = 0;                    // 1-based
-  std::vector<YamlNode> children;  // a map's: key, value, key, value, ...
-};
 
 // A tree of our own from yaml-cpp's events, without the aliases that make YAML::Node a graph, and possibly a cyclic or
 // exponential one. Its depth is bounded by yaml-cpp's parser (500), its size by the text's.
@@ -138,50 +130,73 @@ class Flattener {
   std::map<std::string, int> lines_;
 };
 
-// The document in `text`, flattened; faults of syntax go to flattener.result.
-void parse_document(const std::string& text, const std::string& root_key, Flattener& flattener) {
+// The document in `text`; an empty one is a node without a kind.
+YamlNode parse_document(const std::string& text, Flattener& faults) {
   std::istringstream stream(text);
   TreeBuilder builder;
   try {
     YAML::Parser parser(stream);
-    if (!parser.HandleNextDocument(builder)) return;
+    if (!parser.HandleNextDocument(builder)) return {};
     TreeBuilder second;
     if (parser.HandleNextDocument(second)) {
-      return flattener.fault(second.root.line, "expected one YAML document, found a second ---> remove it");
+      faults.fault(second.root.line, "expected one YAML document, found a second ---> remove it");
     }
   } catch (const YAML::DeepRecursion& e) {
-    return flattener.fault(e.mark.line + 1, "expected a few levels of nesting, found hundreds");
+    faults.fault(e.mark.line + 1, "expected a few levels of nesting, found hundreds");
   } catch (const YAML::Exception& e) {
-    return flattener.fault(e.mark.is_null() ? 1 : e.mark.line + 1, fmt::format("not valid YAML: {}", e.msg));
+    faults.fault(e.mark.is_null() ? 1 : e.mark.line + 1, fmt::format("not valid YAML: {}", e.msg));
   }
-  for (const int line : builder.anchor_lines) flattener.fault(line, kNoAnchors);
-  if (!builder.anchor_lines.empty()) return;
-  if (!root_key.empty()) return flattener.walk_value(builder.root, root_key, 1);
-  if (builder.root.kind == YamlNode::Kind::kMap) return flattener.walk_map(builder.root, "");
-  if (builder.root.kind != YamlNode::Kind::kNull) {
-    flattener.fault(builder.root.line, "expected `key: value` lines, found a list or a single value");
+  for (const int line : builder.anchor_lines) faults.fault(line, kNoAnchors);
+  return std::move(builder.root);
+}
+
+// Fills faults.result when the bytes can be no configuration.
+void check_bytes(const std::string& text, const std::string& name, Flattener& faults) {
+  if (text.size() > kMaxFileBytes) {
+    faults.result.faults = {
+        fmt::format("{}: expected a configuration of at most {} bytes, found {} ---> is this another file?", name,
+                    kMaxFileBytes, text.size())};
+    return;
+  }
+  const bool utf16 = text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff");  // yaml-cpp reads it
+  if (const size_t bad = first_byte_not_utf8(text); !utf16 && bad != std::string::npos) {
+    const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(bad), '\n');
+    faults.fault(static_cast<int>(line),
+                 fmt::format("expected text in UTF-8, found byte 0x{:02x} ---> save the file as UTF-8",
+                             static_cast<unsigned char>(text[bad])));
   }
 }
 
 }  // namespace
 
-ParsedEntries parse_yaml_entries(const std::string& text, const std::string& name) {
+ParsedYaml parse_yaml(const std::string& text, const std::string& name) {
   Flattener flattener(name, /*count_lines=*/true);
-  if (text.size() > kMaxFileBytes) {
-    return {{},
-            {fmt::format("{}: expected a configuration of at most {} bytes, found {} ---> is this another file?", name,
-                         kMaxFileBytes, text.size())}};
+  std::vector<std::string>& faults = flattener.result.faults;
+  check_bytes(text, name, flattener);
+  if (!faults.empty()) return {{}, std::move(faults)};
+  YamlNode root = parse_document(text, flattener);
+  if (!faults.empty()) return {{}, std::move(faults)};
+  if (root.kind != YamlNode::Kind::kMap && root.kind != YamlNode::Kind::kNull) {
+    flattener.fault(root.line, "expected `key: value` lines, found a list or a single value");
+    return {{}, std::move(faults)};
   }
-  const bool utf16 = text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff");  // yaml-cpp reads it
-  if (const size_t bad = first_byte_not_utf8(text); !utf16 && bad != std::string::npos) {
-    const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(bad), '\n');
-    flattener.fault(static_cast<int>(line),
-                    fmt::format("expected text in UTF-8, found byte 0x{:02x} ---> save the file as UTF-8",
-                                static_cast<unsigned char>(text[bad])));
-    return std::move(flattener.result);
+  return {std::move(root), {}};
+}
+
+ParsedEntries flatten_yaml(const YamlNode& node, const std::string& key, const std::string& name, int key_line) {
+  Flattener flattener(name, /*count_lines=*/true);
+  if (key.empty()) {
+    flattener.walk_map(node, "");
+  } else {
+    flattener.walk_value(node, key, key_line);
   }
-  parse_document(text, "", flattener);
   return std::move(flattener.result);
+}
+
+ParsedEntries parse_yaml_entries(const std::string& text, const std::string& name) {
+  ParsedYaml parsed = parse_yaml(text, name);
+  if (!parsed.faults.empty()) return {{}, std::move(parsed.faults)};
+  return flatten_yaml(parsed.root, "", name, 1);
 }
 
 ParsedEntries parse_override(const std::string& text) {
@@ -192,7 +207,8 @@ ParsedEntries parse_override(const std::string& text) {
   }
   const std::string key = text.substr(0, equals), value = text.substr(equals + 1);
   if (!value.empty() && std::string_view("[{\"'").find(value[0]) != std::string_view::npos) {
-    parse_document(value, key, flattener);
+    const YamlNode node = parse_document(value, flattener);
+    if (flattener.result.faults.empty()) flattener.walk_value(node, key, 1);
   } else if (YAML::IsNullString(value)) {
     flattener.walk_value({YamlNode::Kind::kNull, "null", 1, {}}, key, 1);
   } else {

@@ -109,5 +109,29 @@ TEST(Yaml, LongValuesAndControlCharactersStayOneShortLine) {
   EXPECT_EQ(faults.find_first_of("\n\x1b"), std::string::npos);
 }
 
+TEST(Yaml, ATreesPartsBecomeEntriesWithTheirLines) {
+  const ParsedYaml yaml = parse_yaml("list:\n- a: {b: 1}\n  c: [x, y]\n", "s.yaml");
+  ASSERT_TRUE(yaml.faults.empty());
+  const YamlNode& list = yaml.root.children[1];
+  ASSERT_EQ(list.kind, YamlNode::Kind::kList);
+  const ParsedEntries entries = flatten_yaml(list.children[0], "", "s.yaml", 1);
+  ASSERT_EQ(entries.entries.size(), 2U);
+  EXPECT_EQ(entries.entries[0].key + " " + entries.entries[0].place, "a.b s.yaml:2");
+  EXPECT_EQ(entries.entries[1].key + " " + entries.entries[1].place, "c s.yaml:3");
+  EXPECT_EQ(entries.entries[1].values, (std::vector<std::string>{"x", "y"}));
+}
+
+TEST(ChangedConfig, FaultsOfChangesAreAtTheirPlace) {
+  const TempDir folder;
+  write_file_atomic(folder / "c.yaml", kRequiredKeys);
+  const ConfigEntry change{.key = "seed", .place = "s.yaml:7", .kind = ConfigEntry::Kind::kText, .values = {"first"}};
+  try {
+    load_changed_config(folder / "c.yaml", {change});
+    FAIL() << "loaded";
+  } catch (const ConfigError& e) {
+    EXPECT_STREQ(e.what(), "s.yaml:7: seed: expected whole number, at least 0, found 'first'");
+  }
+}
+
 }  // namespace
 }  // namespace qtune

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "qtune/config/train_config.h"
+#include "qtune/config/yaml_entries.h"
 
 namespace qtune {
 
@@ -22,6 +23,10 @@ struct LoadedConfig {
 /// Throws: ConfigError with all faults, one a line: "file.yaml:14: KEY: what was expected, what was found".
 LoadedConfig load_train_config(const std::optional<std::filesystem::path>& file,
                                const std::vector<std::string>& overrides = {});
+
+/// The same with entries of another file, in which their faults are then placed.
+LoadedConfig load_changed_config(const std::optional<std::filesystem::path>& file,
+                                 const std::vector<ConfigEntry>& changes);
 
 /// The notes, a line each, in the log.
 void log_notes(const LoadedConfig& loaded);
