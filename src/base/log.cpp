@@ -32,4 +32,10 @@ void setup_logging() {
   spdlog::set_default_logger(std::make_shared<spdlog::logger>("qtune", sink));
 }
 
+void log_to_files(spdlog::level::level_enum level, const std::string& text) {
+  const spdlog::details::log_msg message("qtune", level, text);
+  const auto& sinks = spdlog::default_logger()->sinks();
+  for (size_t i = 1; i < sinks.size(); ++i) sinks[i]->log(message);  // the first is setup_logging's
+}
+
 }  // namespace qtune

@@ -13,6 +13,7 @@
 #include "backends.h"
 #include "liveness.h"
 #include "qtune/base/error.h"
+#include "qtune/base/log.h"
 #include "rendezvous.h"
 
 C10_DECLARE_int(caffe2_log_level);
@@ -49,7 +50,7 @@ class Communicator::Peers {
       : timeout_(options.timeout),
         deadline_(std::make_unique<MeetingDeadline>(launch, timeout_ + std::chrono::seconds(5))),
         rendezvous_(meet(launch, timeout_)),
-        liveness_(launch, rendezvous_, timeout_),
+        liveness_(launch, rendezvous_, timeout_, options.silence),
         backend_(guarded([&] {
           agree_on_addresses(launch, rendezvous_);
           return make_backend(options.device, launch, rendezvous_, timeout_);
@@ -216,8 +217,9 @@ void Communicator::set_phase(const char* phase) {
   if (peers_) peers_->liveness().set_phase(phase);
 }
 
-bool Communicator::report_failure(const std::string& what) {
-  return !peers_ || peers_->liveness().report_own_failure(what);
+void Communicator::report_failure(const std::string& what) {
+  if (peers_) return peers_->liveness().report_own_failure(what);
+  if (!what.empty()) spdlog::error("{}", what);
 }
 
 void Communicator::finish() {

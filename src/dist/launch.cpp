@@ -28,21 +28,40 @@ std::optional<int64_t> number_in(const Environment& environment, const char* nam
 /// Names of one launcher's variables; null: it has none of that kind.
 struct Variables {
   const char *launcher, *rank, *size, *local_rank, *local_size;
+  std::array<const char*, 2> job;  // and the part of it that is this start
 };
 
 constexpr std::array<Variables, 4> kLaunchers{{
-    {"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"},
-    {"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
-     "OMPI_COMM_WORLD_LOCAL_SIZE"},
-    {"Hydra", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},
+    {"torchrun",
+     "RANK",
+     "WORLD_SIZE",
+     "LOCAL_RANK",
+     "LOCAL_WORLD_SIZE",
+     {"TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"}},
+    {"Open MPI",
+     "OMPI_COMM_WORLD_RANK",
+     "OMPI_COMM_WORLD_SIZE",
+     "OMPI_COMM_WORLD_LOCAL_RANK",
+     "OMPI_COMM_WORLD_LOCAL_SIZE",
+     {"PMIX_NAMESPACE", nullptr}},
+    {"Hydra", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", {nullptr, nullptr}},
     // Set by srun alone; SLURM_NTASKS is there in a batch script too, which is one process.
-    {"Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", nullptr},
+    {"Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", nullptr, {"SLURM_JOB_ID", "SLURM_STEP_ID"}},
 }};
 
 int checked(const char* name, int64_t value, int64_t least, int64_t most) {
   if (value >= least && value <= most) return static_cast<int>(value);
   throw ConfigError(fmt::format("{}: expected {} to {}, found {} ---> unset it, or start all ranks with one launcher",
                                 name, least, most, value));
+}
+
+std::string job_name(const Environment& environment, const Variables& v) {
+  std::string name;
+  for (const char* variable : v.job) {
+    const char* value = variable == nullptr ? nullptr : environment(variable);
+    if (value != nullptr) name += (name.empty() ? "" : "/") + std::string(value);
+  }
+  return name;
 }
 
 std::optional<Launch> launch_by(const Environment& environment, const Variables& v) {
@@ -70,6 +89,7 @@ std::optional<Launch> launch_by(const Environment& environment, const Variables&
   launch.local_world_size = local_size ? checked(v.local_size, *local_size, 1, launch.world_size) : 1;
   const int most = local_size ? launch.local_world_size - 1 : launch.world_size - 1;
   launch.local_rank = local_rank ? checked(v.local_rank, *local_rank, 0, most) : 0;
+  launch.job = job_name(environment, v);
   return launch;
 }
 
@@ -181,6 +201,8 @@ Launch detect_launch(const Environment& environment) {
   if (const auto port = number_in(environment, "MASTER_PORT")) {
     launch.master_port = checked("MASTER_PORT", *port, 1, 65535);
   }
+  const char* agent = environment("TORCHELASTIC_USE_AGENT_STORE");
+  launch.agent_store = launch.launcher == "torchrun" && agent != nullptr && std::string_view(agent) == "True";
   if (launch.launcher == "Slurm") add_slurm(environment, launch);
   return launch;
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <sstream>
 
@@ -20,16 +21,17 @@ using std::chrono::milliseconds;
 constexpr const char* kVerdict = "verdict";
 constexpr const char* kBye = "bye";
 constexpr const char* kRestart = "run the same command again: it goes on from the last whole checkpoint";
-/// A rank is given up after the timeout, or after this much silence, whatever comes first: its beat needs no more than
-/// one awake thread.
-constexpr milliseconds kLongestSilence{30'000};
-/// The same once a collective has failed: then somebody is gone, and the question is only who.
+/// Silence that counts as death once a collective has failed: then somebody is gone, and the question is only who.
 constexpr milliseconds kSuspiciousSilence{3'500};
 /// Phases may change faster than anybody needs to know.
 constexpr milliseconds kEarliestBeat{100};
 
-/// At once: another thread may be inside a collective that never ends.
+/// At once: another thread may be inside a collective that never ends, or hold the lock of a stream.
 [[noreturn]] void end_process() {
+  std::thread([] {
+    std::this_thread::sleep_for(std::chrono::seconds(2));
+    ::_exit(kExitDistributed);
+  }).detach();
   spdlog::default_logger()->flush();
   std::fflush(nullptr);
   ::_exit(kExitDistributed);
@@ -42,6 +44,9 @@ constexpr milliseconds kEarliestBeat{100};
 
 std::vector<uint8_t> bytes_of(const std::string& text) { return {text.begin(), text.end()}; }
 std::string text_of(const std::vector<uint8_t>& bytes) { return {bytes.begin(), bytes.end()}; }
+
+/// A verdict is "RANK: WHAT".
+std::string what_of(const std::string& verdict) { return verdict.substr(verdict.find(' ') + 1); }
 
 }  // namespace
 
@@ -62,13 +67,13 @@ MeetingDeadline::~MeetingDeadline() {
   thread_.join();
 }
 
-Liveness::Liveness(const Launch& launch, const Rendezvous& rendezvous, milliseconds timeout)
+Liveness::Liveness(const Launch& launch, const Rendezvous& rendezvous, milliseconds timeout, milliseconds silence)
     : launch_(launch),
       timeout_(timeout),
-      beat_every_(std::clamp(timeout / 8, 2 * kEarliestBeat, milliseconds(1000))),
-      silence_(std::min(timeout, kLongestSilence)),
-      own_store_(connect_to_store(rendezvous, std::min(timeout, kLongestSilence))),
-      main_store_(connect_to_store(rendezvous, std::min(timeout, kLongestSilence))) {
+      beat_every_(std::clamp(std::min(timeout, silence) / 8, 2 * kEarliestBeat, milliseconds(1000))),
+      silence_(std::min(timeout, silence)),
+      own_store_(connect_to_store(rendezvous, silence_.load())),
+      main_store_(connect_to_store(rendezvous, silence_.load())) {
   try {
     wait_for_all();
   } catch (const DistError&) {
@@ -78,7 +83,7 @@ Liveness::Liveness(const Launch& launch, const Rendezvous& rendezvous, milliseco
                                 launch_.rank, launch_.world_size));
   }
   last_.assign(static_cast<size_t>(launch_.world_size), {"", Clock::now()});
-  last_answer_ = Clock::now();
+  last_answer_ = last_look_ = Clock::now();
   beats_ = std::thread([this] { beat_for_ever(); });
   guard_ = std::thread([this] { guard_for_ever(); });
 }
@@ -148,6 +153,9 @@ std::vector<Liveness::Beat> Liveness::read_beats(c10d::Store& store) const {
 std::string Liveness::silent_rank(c10d::Store& store) {
   const std::vector<Beat> beats = read_beats(store);
   const auto now = Clock::now();
+  if (notice_own_pause(last_look_)) {
+    for (auto& [text, since] : last_) since = now;
+  }
   for (int rank = 0; rank < launch_.world_size; ++rank) {
     const Beat& beat = beats[static_cast<size_t>(rank)];
     auto& [text, since] = last_[static_cast<size_t>(rank)];
@@ -176,6 +184,18 @@ bool Liveness::claim(const std::string& what) {
   }
 }
 
+bool Liveness::notice_own_pause(Clock::time_point& last_round) {
+  const auto now = Clock::now();
+  const bool paused = now - last_round > silence_.load() / 2 + beat_every_;
+  last_round = now;
+  if (paused) woke_ = last_answer_ = now;
+  return paused;
+}
+
+bool Liveness::was_stopped_lately() const {
+  return Clock::now() - woke_.load() < silence_.load() + 4 * beat_every_ && woke_.load() != Clock::time_point();
+}
+
 void Liveness::wait_for_goodbyes(c10d::Store& store, milliseconds most) const {
   const auto end = Clock::now() + most;
   while (Clock::now() < end) {
@@ -186,39 +206,51 @@ void Liveness::wait_for_goodbyes(c10d::Store& store, milliseconds most) const {
   }
 }
 
-bool Liveness::report_own_failure(const std::string& what) {
-  failed_ = true;
-  const bool mine = claim(what);
+/// Rank 0 leaves after the others. Those go when it has gone, or soon: a launcher then sees its exit code first.
+void Liveness::say_goodbye(c10d::Store& store) const {
+  const milliseconds most = 4 * beat_every_ + milliseconds(500);
   try {
     if (launch_.rank == 0) {
-      wait_for_goodbyes(*main_store_, 4 * beat_every_ + milliseconds(500));
-    } else {
-      main_store_->set(key(launch_.rank), bytes_of(kBye));
+      if (!launch_.agent_store) wait_for_goodbyes(store, most);
+      return;
+    }
+    store.set(key(launch_.rank), bytes_of(kBye));
+    if (failed_ || launch_.agent_store) return;
+    for (const auto end = Clock::now() + most; Clock::now() < end;) {
+      store.check({kVerdict});
+      std::this_thread::sleep_for(milliseconds(20));
     }
   } catch (const std::exception&) {
-    // The others find the store gone.
+    // The store is gone already.
   }
-  return mine;
+}
+
+void Liveness::report_own_failure(const std::string& what) {
+  failed_ = true;
+  std::signal(SIGTERM, SIG_IGN);
+  if (claim(what)) {
+    if (!what.empty()) spdlog::error("{}", what);
+  } else {
+    log_to_files(spdlog::level::err, what);
+  }
+  spdlog::default_logger()->flush();
+  say_goodbye(*main_store_);
 }
 
 void Liveness::leave(c10d::Store& store, const std::string& what, bool say) {
-  if (say) spdlog::error("{} ---> {}", what, kRestart);
-  try {
-    if (launch_.rank == 0) {
-      wait_for_goodbyes(store, 4 * beat_every_ + milliseconds(500));
-    } else {
-      store.set(key(launch_.rank), bytes_of(kBye));
-    }
-  } catch (const std::exception&) {
-    // The store is gone already; so are we.
+  if (say) {
+    spdlog::error("{} ---> {}", what, kRestart);
+  } else {
+    log_to_files(spdlog::level::err, what + " (said by another rank)");
   }
+  say_goodbye(store);
   end_process();
 }
 
 /// Without a store nobody can be asked who speaks: the lowest rank first. Where a launcher ends all ranks when the
 /// first one leaves, it is the only one.
 void Liveness::leave_without_store() {
-  if (was_stopped_) {
+  if (was_stopped_lately()) {
     spdlog::warn("rank {} was stopped for long, and the others have ended meanwhile", launch_.rank);
     end_process();
   }
@@ -230,16 +262,24 @@ void Liveness::leave_without_store() {
 
 void Liveness::guard_for_ever() {
   std::unique_lock lock(mutex_);
-  auto last = Clock::now();
+  auto last_round = Clock::now();
   while (!stopping_) {
     wake_.wait_for(lock, beat_every_, [&] { return stopping_; });
-    const auto now = Clock::now();
-    if (now - last > silence_.load() / 2 + beat_every_) was_stopped_ = true;
-    last = now;
+    notice_own_pause(last_round);
     if (stopping_ || failed_ || Clock::now() - last_answer_.load() < silence_.load() + beat_every_) continue;
     lock.unlock();
     leave_without_store();
   }
+}
+
+Liveness::Finding Liveness::beat_once(int64_t count) {
+  own_store_->set(key(launch_.rank), bytes_of(own_beat(count)));
+  if (own_store_->check({kVerdict})) return {.verdict = what_of(text_of(own_store_->get(kVerdict)))};
+  if (!is_watcher()) return {};
+  const std::string who = silent_rank(*own_store_);
+  if (who.empty()) return {};
+  if (was_stopped_lately()) leave_without_store();  // no wonder: they have given this rank up
+  return {.verdict = who, .say = claim_at(*own_store_, who)};
 }
 
 void Liveness::beat_for_ever() {
@@ -250,35 +290,18 @@ void Liveness::beat_for_ever() {
     if (stopping_) return;
     phase_is_new_ = false;
     lock.unlock();
+    Finding found;
     bool answered = false;
-    std::string found;
-    bool mine = false, silent = false;
     try {
-      own_store_->set(key(launch_.rank), bytes_of(own_beat(count)));
-      if (own_store_->check({kVerdict})) {
-        found = text_of(own_store_->get(kVerdict));
-      } else if (launch_.rank == 0) {
-        const std::string who = silent_rank(*own_store_);
-        if (!who.empty() && was_stopped_) leave_without_store();  // no wonder: they have given this rank up
-        if (!who.empty()) {
-          silent = true;
-          mine = claim_at(*own_store_, who);
-          found = who;
-        }
-      }
+      found = beat_once(count);
       answered = true;
       last_answer_ = Clock::now();
     } catch (const std::exception&) {
       // Said below: the store is gone.
     }
-    if (!answered) {
-      if (failed_) return;
-      leave_without_store();
-    }
-    if (!found.empty()) {
-      if (failed_) return;  // the main thread is on its way out, with its own exit code
-      leave(*own_store_, found, silent && mine);
-    }
+    if (failed_ && (!answered || !found.verdict.empty())) return;  // the main thread leaves with its own exit code
+    if (!answered) leave_without_store();
+    if (!found.verdict.empty()) leave(*own_store_, found.verdict, found.say);
     lock.lock();
   }
 }
@@ -310,7 +333,7 @@ void Liveness::finish() {
   end_threads();
   try {
     main_store_->set(key(launch_.rank), bytes_of(kBye));
-    if (launch_.rank == 0) wait_for_goodbyes(*main_store_, std::min(timeout_, kLongestSilence));
+    if (launch_.rank == 0) wait_for_goodbyes(*main_store_, silence_.load());
   } catch (const std::exception&) {
     // All ranks had done their work: whoever went before its goodbye leaves nothing undone.
   }

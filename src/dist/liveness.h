@@ -36,9 +36,10 @@ class MeetingDeadline {
 
 class Liveness {
  public:
-  /// All ranks construct it at the same time; it returns when all have come.
+  /// All ranks construct it at the same time; it returns when all have come. silence: that counts as death.
   /// Throws: DistError naming the ranks that did not come within `timeout`.
-  Liveness(const Launch& launch, const Rendezvous& rendezvous, std::chrono::milliseconds timeout);
+  Liveness(const Launch& launch, const Rendezvous& rendezvous, std::chrono::milliseconds timeout,
+           std::chrono::milliseconds silence);
   ~Liveness();
   Liveness(const Liveness&) = delete;
   Liveness& operator=(const Liveness&) = delete;
@@ -47,9 +48,10 @@ class Liveness {
   void set_phase(const char* phase);
   void begin_collective() { ++collectives_; }
 
-  /// Before this rank leaves by an exception: the others end with exit code 5. Whether this rank is the first with a
-  /// failure, and so the one that says it. Rank 0 returns when the others know, since the store goes with it.
-  bool report_own_failure(const std::string& what);
+  /// Before this rank leaves by an exception: says `what` as an error if this rank is the first with a failure, and the
+  /// others end with exit code 5. Rank 0 returns when the others know, since the store goes with it. A launcher may ask
+  /// this rank to end meanwhile (SIGTERM): it does by itself.
+  void report_own_failure(const std::string& what);
 
   /// After a collective has failed with `reason`: finds out who is to blame, says so once in the job, and leaves the
   /// process with exit code 5.
@@ -72,12 +74,25 @@ class Liveness {
   static Beat parse(const std::string& text);
   std::string describe(int rank, const Beat& beat) const;
   std::vector<Beat> read_beats(c10d::Store& store) const;
-  /// Rank 0: who has been silent for too long; empty: nobody.
+  /// Whether this rank looks at the others' beats: rank 0, and another where the store does not end with it.
+  bool is_watcher() const { return launch_.rank == 0 || (launch_.agent_store && launch_.rank == 1); }
+  /// The watcher's: who has been silent for too long; empty: nobody.
   std::string silent_rank(c10d::Store& store);
+  /// What a beat found: a verdict, and whether this rank is to say it.
+  struct Finding {
+    std::string verdict;
+    bool say = false;
+  };
+  Finding beat_once(int64_t count);
+  /// Called by a thread after each of its rounds, which are short. A long one: this process was stopped, so the others'
+  /// silence, and the store's, count from now. True then.
+  bool notice_own_pause(std::chrono::steady_clock::time_point& last_round);
+  bool was_stopped_lately() const;
   /// Writes the verdict unless there is one. Whether this rank's stands.
   bool claim(const std::string& what);
   bool claim_at(c10d::Store& store, const std::string& what);
   [[noreturn]] void leave(c10d::Store& store, const std::string& what, bool say);
+  void say_goodbye(c10d::Store& store) const;
   /// Rank 0: keeps the store up until the others have read the verdict.
   void wait_for_goodbyes(c10d::Store& store, std::chrono::milliseconds most) const;
   [[noreturn]] void leave_without_store();
@@ -88,13 +103,14 @@ class Liveness {
   std::atomic<std::chrono::milliseconds> silence_;  // that counts as death
   std::atomic<const char*> phase_{"start"};
   std::atomic<int64_t> collectives_{0};
-  c10::intrusive_ptr<c10d::TCPStore> own_store_, main_store_;                        // of the thread, of its callers
-  std::vector<std::pair<std::string, std::chrono::steady_clock::time_point>> last_;  // rank 0: beat and when it changed
+  c10::intrusive_ptr<c10d::Store> own_store_, main_store_;                           // of the thread, of its callers
+  std::vector<std::pair<std::string, std::chrono::steady_clock::time_point>> last_;  // beats and when they changed
+  std::chrono::steady_clock::time_point last_look_;                                  // of the watcher at them
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;
-  std::atomic<bool> was_stopped_{false};  // this process itself, for long
-  std::atomic<bool> failed_{false};       // by an exception of this rank's own
+  std::atomic<std::chrono::steady_clock::time_point> woke_{};  // after this process itself was stopped for long
+  std::atomic<bool> failed_{false};                            // by an exception of this rank's own
   bool phase_is_new_ = false;
   std::atomic<std::chrono::steady_clock::time_point> last_answer_;  // of the store to the beats
   std::thread beats_, guard_;

@@ -16,6 +16,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <thread>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <vector>
 
 #include "launcher_exchange.h"
@@ -26,6 +28,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr const char* kLoopback = "127.0.0.1";
+constexpr const char* kExchangeKey = "qtune-rank0";
 
 class Socket {
  public:
@@ -97,6 +100,11 @@ c10d::TCPStoreOptions store_options(int port, bool server, std::chrono::millisec
   return options;
 }
 
+c10::intrusive_ptr<c10d::Store> with_prefix(const Rendezvous& r, c10::intrusive_ptr<c10d::Store> store) {
+  if (r.prefix.empty()) return store;
+  return c10::make_intrusive<c10d::PrefixStore>(r.prefix, std::move(store));
+}
+
 c10::intrusive_ptr<c10d::TCPStore> open_store(const Launch& launch, std::chrono::milliseconds timeout) {
   try {
     return c10::make_intrusive<c10d::TCPStore>(kLoopback, store_options(launch.master_port, true, timeout));
@@ -142,22 +150,66 @@ std::string read(c10d::Store& store, const std::string& key) {
   return {bytes.begin(), bytes.end()};
 }
 
+void write(c10d::Store& store, const std::string& key, const std::string& text) {
+  store.set(key, std::vector<uint8_t>(text.begin(), text.end()));
+}
+
+/// Two jobs with one MASTER_PORT would otherwise take each other's ranks for their own.
+void take_seat(const Launch& launch, const Rendezvous& r) {
+  constexpr const char* kJob = "job";
+  if (launch.rank == 0) write(*r.store, kJob, launch.job);
+  const std::string job = read(*r.store, kJob);
+  const auto refuse = [&](const std::string& expected, const std::string& found) {
+    throw DistError(fmt::format("{} port {}: expected {}, found {} ---> give each job a MASTER_PORT of its own",
+                                r.master_addr, r.master_port, expected, found));
+  };
+  if (job != launch.job) refuse(fmt::format("rank 0 of job '{}'", launch.job), fmt::format("that of job '{}'", job));
+  const std::string seat = "seat/" + std::to_string(launch.rank), own = fmt::format("{}:{}", launch.host, ::getpid());
+  const auto taken = r.store->compareSet(seat, {}, std::vector<uint8_t>(own.begin(), own.end()));
+  const std::string holder(taken.begin(), taken.end());
+  if (holder != own) refuse(fmt::format("no other rank {} (this is {})", launch.rank, own), holder);
+}
+
+/// Rank 0's addresses, and the port in `r`: as the launcher passes them on, or from MASTER_ADDR and MASTER_PORT.
+std::vector<std::string> addresses_of_first(const Launch& launch, LauncherExchange* exchange, Rendezvous& r) {
+  if (exchange == nullptr) return {launch.master_addr};
+  exchange->fence();
+  const std::vector<std::string> parts = split(exchange->get(kExchangeKey, 0), '|');
+  if (parts.size() != 2) throw ConfigError("rank 0's address could not be read ---> set MASTER_ADDR and MASTER_PORT");
+  r.master_port = std::atoi(parts[0].c_str());
+  return split(parts[1], ',');
+}
+
+/// Rank 0 listens, and tells the others where.
+void open_for_others(const Launch& launch, LauncherExchange* exchange, std::chrono::milliseconds timeout,
+                     Rendezvous& r) {
+  const auto store = open_store(launch, timeout);
+  r.master_port = store->getPort();
+  r.store = with_prefix(r, store);
+  if (exchange != nullptr) {
+    const bool one_host = launch.local_world_size == launch.world_size;
+    std::vector<std::string> addresses = one_host ? std::vector<std::string>{kLoopback} : own_addresses();
+    if (!launch.master_addr.empty()) addresses = {launch.master_addr};
+    exchange->put(kExchangeKey, fmt::format("{}|{}", r.master_port, fmt::join(addresses, ",")));
+    exchange->fence();
+  }
+  r.master_addr = kLoopback;
+}
+
 }  // namespace
 
-c10::intrusive_ptr<c10d::TCPStore> connect_to_store(const Rendezvous& r, std::chrono::milliseconds timeout) {
-  return c10::make_intrusive<c10d::TCPStore>(r.master_addr, store_options(r.master_port, false, timeout));
+c10::intrusive_ptr<c10d::Store> connect_to_store(const Rendezvous& r, std::chrono::milliseconds timeout) {
+  return with_prefix(r,
+                     c10::make_intrusive<c10d::TCPStore>(r.master_addr, store_options(r.master_port, false, timeout)));
 }
 
 void agree_on_addresses(const Launch& launch, Rendezvous& r) {
   if (launch.local_world_size == launch.world_size) return;
   const auto key = [](int rank) { return "reached/" + std::to_string(rank); };
-  const auto set = [&](const std::string& name, const std::string& text) {
-    r.store->set(name, std::vector<uint8_t>(text.begin(), text.end()));
-  };
   constexpr const char* kAgreed = "master_addr";
   if (launch.rank != 0) {
     const bool on_its_host = r.own_addr == kLoopback || r.own_addr == r.master_addr;
-    set(key(launch.rank), on_its_host ? "" : r.master_addr);
+    write(*r.store, key(launch.rank), on_its_host ? "" : r.master_addr);
     const std::string agreed = read(*r.store, kAgreed);
     if (on_its_host) r.own_addr = agreed;
     return;
@@ -166,7 +218,7 @@ void agree_on_addresses(const Launch& launch, Rendezvous& r) {
     const std::string address = read(*r.store, key(rank));
     if (!address.empty()) r.own_addr = address;
   }
-  set(kAgreed, r.own_addr);
+  write(*r.store, kAgreed, r.own_addr);
 }
 
 Rendezvous meet(const Launch& launch, std::chrono::milliseconds timeout) {
@@ -174,7 +226,7 @@ Rendezvous meet(const Launch& launch, std::chrono::milliseconds timeout) {
   // name server that would be five seconds each, and again.
   ::setenv("RES_OPTIONS", "timeout:1 attempts:1", /*overwrite=*/0);
   Rendezvous r{.master_addr = launch.master_addr, .master_port = launch.master_port};
-  const bool one_host = launch.local_world_size == launch.world_size;
+  if (launch.agent_store) r.prefix = "qtune/" + launch.job;
   std::unique_ptr<LauncherExchange> exchange;
   if (launch.master_addr.empty() || launch.master_port == 0) {
     exchange = make_launcher_exchange(launch);
@@ -184,32 +236,16 @@ Rendezvous meet(const Launch& launch, std::chrono::milliseconds timeout) {
           "torchrun or srun");
     }
   }
-  constexpr const char* kKey = "qtune-rank0";
-  if (launch.rank == 0) {
-    r.store = open_store(launch, timeout);
-    r.master_port = r.store->getPort();
-    if (exchange) {
-      std::vector<std::string> addresses = one_host ? std::vector<std::string>{kLoopback} : own_addresses();
-      if (!launch.master_addr.empty()) addresses = {launch.master_addr};
-      exchange->put(kKey, fmt::format("{}|{}", r.master_port, fmt::join(addresses, ",")));
-      exchange->fence();
-    }
-    r.master_addr = kLoopback;
+  if (launch.rank == 0 && !launch.agent_store) {
+    open_for_others(launch, exchange.get(), timeout, r);
   } else {
-    std::vector<std::string> addresses{launch.master_addr};
-    if (exchange) {
-      exchange->fence();
-      const std::vector<std::string> parts = split(exchange->get(kKey, 0), '|');
-      if (parts.size() != 2)
-        throw ConfigError("rank 0's address could not be read ---> set MASTER_ADDR and MASTER_PORT");
-      r.master_port = std::atoi(parts[0].c_str());
-      addresses = split(parts[1], ',');
-    }
+    const std::vector<std::string> addresses = addresses_of_first(launch, exchange.get(), r);
     r.master_addr = reachable(addresses, r.master_port, timeout, r.own_addr);
     r.store = connect_to_store(r, timeout);
   }
   exchange.reset();
-  if (launch.rank == 0) r.own_addr = kLoopback;
+  if (launch.rank == 0 && !launch.agent_store) r.own_addr = kLoopback;
+  take_seat(launch, r);
   return r;
 }
 

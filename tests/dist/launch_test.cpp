@@ -54,15 +54,26 @@ TEST(Launch, TorchrunSaysAll) {
   EXPECT_EQ(launch.master_port, 1234);
 }
 
+TEST(Launch, AStartOfTorchrunIsToldFromTheOneBefore) {
+  Variables variables{{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"TORCHELASTIC_RUN_ID", "night"}};
+  variables["TORCHELASTIC_RESTART_COUNT"] = "1";
+  EXPECT_EQ(launch_with(variables).job, "night/1");
+  EXPECT_FALSE(launch_with(variables).agent_store);
+  variables["TORCHELASTIC_USE_AGENT_STORE"] = "True";
+  EXPECT_TRUE(launch_with(variables).agent_store);
+}
+
 TEST(Launch, OpenMpiAndHydraLeaveTheAddressOpen) {
   const Launch open_mpi = launch_with({{"OMPI_COMM_WORLD_RANK", "2"},
                                        {"OMPI_COMM_WORLD_SIZE", "3"},
+                                       {"PMIX_NAMESPACE", "4711"},
                                        {"OMPI_COMM_WORLD_LOCAL_RANK", "0"},
                                        {"OMPI_COMM_WORLD_LOCAL_SIZE", "1"}});
   EXPECT_EQ(open_mpi.launcher, "Open MPI");
   EXPECT_EQ(open_mpi.rank, 2);
   EXPECT_EQ(open_mpi.world_size, 3);
   EXPECT_EQ(open_mpi.master_addr, "");
+  EXPECT_EQ(open_mpi.job, "4711");
   const Launch hydra = launch_with(
       {{"PMI_RANK", "1"}, {"PMI_SIZE", "4"}, {"MPI_LOCALRANKID", "1"}, {"MPI_LOCALNRANKS", "2"}, {"PMI_FD", "7"}});
   EXPECT_EQ(hydra.launcher, "Hydra");

@@ -8,4 +8,7 @@ namespace qtune {
 /// Default logger on stderr, short form ("warning: ..."; plain text for info). Call once in main.
 void setup_logging();
 
+/// To every sink but the console: what another process says there.
+void log_to_files(spdlog::level::level_enum level, const std::string& text);
+
 }  // namespace qtune

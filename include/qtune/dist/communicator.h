@@ -20,7 +20,9 @@ namespace qtune {
 
 struct CommunicatorOptions {
   std::chrono::seconds timeout{1800};  // ddp_timeout: the longest that a rank may keep the others waiting
-  at::Device device = at::kCPU;        // of the tensors of the collectives
+  /// So long without a beat counts as death, if it is shorter than the timeout: a beat needs one awake thread only.
+  std::chrono::seconds silence{30};
+  at::Device device = at::kCPU;  // of the tensors of the collectives
 };
 
 /// What a communicator has moved and waited for. Bytes are those handed to collectives, not what the wire carries.
@@ -79,9 +81,9 @@ class Communicator {
   void set_phase(const char* phase);
   const CommunicatorCounts& counts() const;
 
-  /// Before an exception leaves this rank: tells the others why. Whether this rank is the one that says it; the others
-  /// then leave with exit code 5 and say nothing.
-  bool report_failure(const std::string& what);
+  /// When an exception is about to end this rank: says why, unless another rank has said so of itself, and tells the
+  /// others, which leave with exit code 5 and say nothing. One process by itself: says it.
+  void report_failure(const std::string& what);
 
   /// At the run's regular end, by every rank: nobody is taken for dead from now on. Rank 0 leaves last.
   void finish();

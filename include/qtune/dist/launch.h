@@ -16,6 +16,10 @@ struct Launch {
   /// Where rank 0 listens. Empty and 0 where the launcher does not say; rendezvous then finds them.
   std::string master_addr;
   int master_port = 0;
+  /// What tells this start of this job from all others; empty: the launcher gives no name.
+  std::string job;
+  /// The store at master_addr is torchrun's own, and outlives ranks and restarts: rank 0 connects like the others.
+  bool agent_store = false;
 };
 
 /// A variable's value, or null.
