@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "lexer_literals.h"
-#include "python_text.h"
+#include "qtune/jinja/python_text.h"
 #include "qtune/jinja/template.h"
 
 namespace qtune {

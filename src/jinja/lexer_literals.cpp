@@ -5,7 +5,7 @@
 #include <charconv>
 #include <cmath>
 
-#include "python_text.h"
+#include "qtune/jinja/python_text.h"
 #include "qtune/jinja/template.h"
 
 namespace qtune {

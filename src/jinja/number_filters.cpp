@@ -8,7 +8,7 @@
 #include "arguments.h"
 #include "filters.h"
 #include "operators.h"
-#include "python_text.h"
+#include "qtune/jinja/python_text.h"
 #include "sequences.h"
 
 namespace qtune {

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <limits>
 
-#include "python_text.h"
+#include "qtune/jinja/python_text.h"
 #include "sequences.h"
 
 namespace qtune {

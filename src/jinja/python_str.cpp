@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
 #include "operators.h"
-#include "python_text.h"
+#include "qtune/jinja/python_text.h"
 #include "sequences.h"
 
 namespace qtune {

@@ -1,4 +1,4 @@
-#include "python_text.h"
+#include "qtune/jinja/python_text.h"
 
 #include <fmt/format.h>
 

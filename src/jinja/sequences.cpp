@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "operators.h"
-#include "python_text.h"
+#include "qtune/jinja/python_text.h"
 
 namespace qtune {
 namespace {

@@ -6,7 +6,7 @@
 #include "arguments.h"
 #include "methods.h"
 #include "operators.h"
-#include "python_text.h"
+#include "qtune/jinja/python_text.h"
 #include "sequences.h"
 
 namespace qtune {

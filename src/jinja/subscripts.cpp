@@ -5,7 +5,7 @@
 
 #include "methods.h"
 #include "operators.h"
-#include "python_text.h"
+#include "qtune/jinja/python_text.h"
 #include "sequences.h"
 
 namespace qtune {
