@@ -99,8 +99,9 @@ void note_output(Notes& notes, const TrainConfig& c) {
   notes.idle(c.save_strategy == "no" && c.save_total_limit, "save_total_limit", "save_strategy is no");
   notes.idle(c.save_strategy == "no" && c.save_only_model, "save_only_model", "save_strategy is no");
   for (const std::string& tracker : c.report_to) {
-    notes.idle(tracker != "none", "report_to",
-               fmt::format("'{}' is not written to; metrics.jsonl has every step", tracker));
+    notes.idle(
+        !is_known_tracker(tracker), "report_to",
+        fmt::format("'{}' is not written to; metrics.jsonl has every step, and tensorboard can be had", tracker));
   }
 }
 
@@ -111,6 +112,8 @@ std::vector<std::string> config_notes(const LoadedConfig& loaded) {
   note_model(notes, loaded.config);
   note_data(notes, loaded.config);
   note_training(notes, loaded.config);
+bool is_known_tracker(const std::string& name) { return name == "none" || name == "tensorboard" || name == "all"; }
+
   note_pruning(notes, loaded.config.pruning);
   note_evaluation(notes, loaded.config);
   note_output(notes, loaded.config);

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 
 #include "nonfinite.h"
 #include "qtune/base/error.h"
@@ -21,6 +22,7 @@
 #include "run.h"
 #include "signals.h"
 
+#include "tensorboard_report.h"
 namespace qtune {
 namespace {
 
@@ -52,11 +54,14 @@ class TrainingLoop {
           decisions(run.output_dir, {.part = run.state.decisions_file, .bytes = run.state.decisions_bytes}),
           progress({.total_steps = run.state.total_steps,
                     .first_step = run.state.step,
-                    .logging_steps = run.config().logging_steps}) {}
+                    .logging_steps = run.config().logging_steps}) {
+      if (reports_to_tensorboard(run.config())) tensorboard.emplace(run);
+    }
     MetricsWriter metrics;
     DecisionLog decisions;
     ProgressBar progress;
   };
+    std::optional<TensorBoardReport> tensorboard;
   void clear_progress() {
     if (outputs_) outputs_->progress.clear();
   }
@@ -101,6 +106,7 @@ void TrainingLoop::step() {
   outputs_->progress.update(result.metrics);
   if (run_.state.step % config().logging_steps == 0 || run_.state.step == run_.state.total_steps) {
     run_.log->write_line(plain_progress_line(outputs_->progress.state()));
+    if (outputs_->tensorboard) outputs_->tensorboard->write(result);
   }
 }
 
@@ -111,6 +117,7 @@ void TrainingLoop::evaluate_now() {
   result.step = run_.state.step;
   result.epoch = run_.state.epoch;
   if (outputs_) outputs_->metrics.write(result);
+  if (outputs_ && outputs_->tensorboard) outputs_->tensorboard->write(result);
   run_.state.last_eval_step = run_.state.step;
   clear_progress();
   const std::string error =
@@ -129,6 +136,7 @@ void TrainingLoop::sync_logs() {
   const LogPosition decisions = outputs_->decisions.sync();
   run_.state.decisions_bytes = decisions.bytes;
   run_.state.decisions_file = decisions.part;
+  if (outputs_->tensorboard) outputs_->tensorboard->sync();
 }
 
 std::filesystem::path TrainingLoop::save_checkpoint_now(CheckpointContent content) {

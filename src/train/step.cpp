@@ -191,8 +191,8 @@ StepResult train_step(TrainingRun& run) {
   PhaseClock clock;
   StepResult result;
   StepMetrics& m = result.metrics;
-  const std::vector<TokenizedSample> own_samples = next_samples(run);
-  const SamplePointers samples = pointers_to(own_samples);
+  result.samples = next_samples(run);
+  const SamplePointers samples = pointers_to(result.samples);
   m.step = run.state.step + 1;
   m.epoch = run.sampler->epoch();
   m.learning_rate = run.schedule.at(run.state.step);

@@ -83,11 +83,32 @@ TEST(CheckConfig, PruningSwitchedOffByNameMayKeepItsOptions) {
   EXPECT_EQ(faults_of_more("pruning: {sample: {method: qtuning, keep: 0.25}}\n", {"pruning.sample.method=none"}), "");
 }
 
+TEST(CheckConfig, MethodsThatReadSomethingElseNeedItsPath) {
+  EXPECT_EQ(faults_of_more("pruning: {sample: {method: score_file}}\n"),
+            "c.yaml:5: pruning.sample.method: score_file needs the file with the ratings ---> set "
+            "pruning.sample.score_file");
+  EXPECT_EQ(faults_of_more("pruning: {sample: {method: score_file, score_file: r.jsonl}}\n"), "");
+  for (const std::string method : {"rho1", "tokencleaning"}) {
+    EXPECT_EQ(faults_of_more("pruning: {token: {method: " + method + "}}\n"),
+              "c.yaml:5: pruning.token.method: " + method +
+                  " needs a model to compare with ---> set pruning.token.reference_model");
+    EXPECT_EQ(faults_of_more("pruning: {token: {method: " + method + ", reference_model: m2}}\n"), "");
+  }
+}
+
+TEST(CheckConfig, QuadrantsAreNamedAndSomeAreKept) {
+  EXPECT_EQ(faults_of_more("pruning: {sample: {method: qtuning, kept_quadrants: [Q1, Q3]}}\n"), "");
+  EXPECT_EQ(faults_of_more("pruning: {sample: {method: qtuning}, token: {method: qtuning, pruned_quadrants: []}}\n"),
+            "");
+  EXPECT_THAT(faults_of_more("pruning: {sample: {method: qtuning, kept_quadrants: []}}\n"),
+              HasSubstr("expected at least one of Q1, Q2, Q3, Q4, found none"));
+  EXPECT_THAT(faults_of_more("pruning: {sample: {method: qtuning, kept_quadrants: [Q5]}}\n"), HasSubstr("Q5"));
+}
+
 TEST(CheckConfig, WhatThisVersionLacksIsRefusedByName) {
   const FaultCase cases[] = {
-      {"pruning: {sample: {method: infobatch}}\n",
-       "c.yaml:5: pruning.sample.method: expected none, random, qtuning, found infobatch: not available in this "
-       "version"},
+      {"pruning: {sample: {method: qtuning}, score_every: 2}\n",
+       "c.yaml:5: pruning.score_every: expected 1, found 2: not available in this version"},
       {"lr_scheduler_type: reduce_lr_on_plateau\n",
        "c.yaml:5: lr_scheduler_type: expected linear, cosine, constant, constant_with_warmup, cosine_with_restarts, "
        "polynomial, inverse_sqrt, cosine_with_min_lr, cosine_warmup_with_min_lr, warmup_stable_decay, found "
@@ -135,9 +156,13 @@ TEST(Notes, NameWhatAUserWouldWantToKnow) {
        "c.yaml:6: enable_thinking: no effect: template llama3 has no thoughts"},
       {"pruning: {sample: {method: random}, token: {method: random, lambda: 0.1}}\n",
        "c.yaml:5: pruning.token.lambda: no effect: pruning.token.method is random"},
+      {"pruning: {sample: {method: infobatch, keep: 0.5}}\n",
+       "c.yaml:5: pruning.sample.keep: no effect: infobatch drops by pruning.sample.prune_probability"},
+      {"pruning: {token: {method: ppl, layer: 3}}\n",
+       "c.yaml:5: pruning.token.layer: no effect: pruning.token.method is ppl"},
       {"learning_rate: 0\n", "c.yaml:5: learning_rate: 0: nothing will be learnt"},
-      {"report_to: [tensorboard]\n",
-       "c.yaml:5: report_to: no effect: 'tensorboard' is not written to; metrics.jsonl has every step"},
+      {"report_to: [tensorboard, wandb]\n",
+       "c.yaml:5: report_to: no effect: 'wandb' is not written to; metrics.jsonl has every step"},
   };
   for (const auto& [yaml, note] : cases) EXPECT_THAT(load_more(yaml).notes, ElementsAre(HasSubstr(note)));
   EXPECT_THAT(load_text("model_name_or_path: m\nfinetuning_type: full\ndataset: a,b,a\noutput_dir: o\n").notes,

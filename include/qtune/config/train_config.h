@@ -309,7 +309,9 @@ struct TrainConfig {
       "A checkpoint's folder; `true`: the newest in output_dir; `false`: none, and an error if there is one, unless "
       "overwrite_output_dir. null: the newest if there is one, unless overwrite_output_dir.");
     v("logging_steps", logging_steps, at_least(1), "Steps between lines on the console. `metrics.jsonl` has them all.");
-    v("report_to", report_to, any_value(), "Trackers; accepted with a note. `metrics.jsonl` has every step.");
+    v("report_to", report_to, any_value(),
+      "`tensorboard` (or `all`): event files in output_dir, every logging_steps. Other trackers are accepted with "
+      "a note. `metrics.jsonl` has every step.");
     v("save_strategy", save_strategy, one_of({"no", "steps", "epoch"}),
       "When checkpoints are written; one follows the last step too, unless `no`. The final model always is.");
     v("save_steps", save_steps, at_least(1), "Steps between checkpoints.");

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <vector>
 
@@ -64,5 +65,9 @@ struct EvalMetrics {
   int64_t eval_tokens = 0;  // trainable tokens
   double eval_seconds = 0;
 };
+
+/// Keys and values of a line of metrics.jsonl. Numbers that are not finite, and an absent alpha, are null.
+nlohmann::ordered_json to_json(const StepMetrics& metrics);
+nlohmann::ordered_json to_json(const EvalMetrics& metrics);
 
 }  // namespace qtune
