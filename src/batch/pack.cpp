@@ -44,6 +44,18 @@ PackedSample apply_decision(const TokenizedSample& sample, std::span<const int32
   return packed;
 }
 
+namespace {
+
+at::Tensor weights_of(std::span<const PackedSample> samples, int64_t num_targets) {
+  if (std::all_of(samples.begin(), samples.end(), [](const PackedSample& s) { return s.weight == 1; })) return {};
+  const at::Tensor weights_M = at::empty({num_targets}, at::kFloat);
+  float* weights = weights_M.data_ptr<float>();
+  for (const PackedSample& s : samples) weights = std::fill_n(weights, s.targets.size(), static_cast<float>(s.weight));
+  return weights_M;
+}
+
+}  // namespace
+
 PackedTokens pack(std::span<const PackedSample> samples) {
   int64_t num_tokens = 0, num_targets = 0;
   for (const PackedSample& s : samples) {
@@ -54,7 +66,8 @@ PackedTokens pack(std::span<const PackedSample> samples) {
                       .positions_N = at::empty({num_tokens}, at::kInt),
                       .cu_seqlens = {0},
                       .rows_M = at::empty({num_targets}, at::kInt),
-                      .targets_M = at::empty({num_targets}, at::kInt)};
+                      .targets_M = at::empty({num_targets}, at::kInt),
+                      .weights_M = weights_of(samples, num_targets)};
   int32_t *ids = packed.ids_N.data_ptr<int32_t>(), *positions = packed.positions_N.data_ptr<int32_t>();
   int32_t *rows = packed.rows_M.data_ptr<int32_t>(), *targets = packed.targets_M.data_ptr<int32_t>();
   for (const PackedSample& s : samples) {
@@ -76,7 +89,9 @@ std::vector<PackedSample> kept_samples(std::span<const TokenizedSample* const> s
   }
   std::vector<PackedSample> kept;
   for (size_t i = 0; i < samples.size(); ++i) {
-    if (decision.samples[i].kept) kept.push_back(apply_decision(*samples[i], decision.samples[i].kept_tokens, mode));
+    if (!decision.samples[i].kept) continue;
+    kept.push_back(apply_decision(*samples[i], decision.samples[i].kept_tokens, mode));
+    kept.back().weight = decision.samples[i].weight;
   }
   return kept;
 }

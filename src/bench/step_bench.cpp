@@ -99,7 +99,7 @@ class StepBench {
       for (const TokenizedSample* sample : pointers_) scores.push_back(unscored(*sample));
     }
     end(phases.score);
-    const PruneDecision decision = pruner_.decide(scores, step_);
+    const PruneDecision decision = pruner_.decide(scores, {.draw = step_});
     const std::vector<PackedSample> kept = kept_samples(pointers_, decision, TokenMode::kMask);
     end(phases.decide);
     train(kept, result);

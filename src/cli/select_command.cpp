@@ -46,7 +46,7 @@ int run_select(SelectOptions options) {
     throw DataError(options.scores +
                     ": expected at least one sample with a trained token, found none ---> check the file");
 
-  const PruneDecision decision = pruner.decide(file.samples, 0);
+  const PruneDecision decision = pruner.decide(file.samples, {});
   if (!options.thresholds.empty()) {
     AtomicFileWriter thresholds = open_named_file("--thresholds", options.thresholds);
     thresholds.write(line_of(to_json(decision.thresholds.value())));

@@ -177,6 +177,14 @@ void check_pruning(Rules& rules, const LoadedConfig& loaded) {
   rules.require(p.token.method != "qtuning" || p.sample.method == "qtuning",
                 {"pruning.token.method", "pruning.sample.method"},
                 fmt::format("qtuning tokens need pruning.sample.method: qtuning, found {}", p.sample.method));
+  rules.require(p.sample.method != "score_file" || p.sample.score_file,
+                {"pruning.sample.method", "pruning.sample.score_file"},
+                "score_file needs the file with the ratings ---> set pruning.sample.score_file");
+  rules.require(!p.sample.kept_quadrants.empty(), {"pruning.sample.kept_quadrants"},
+                "expected at least one of Q1, Q2, Q3, Q4, found none ---> Q2 and Q4 are usual");
+  const bool compares = p.token.method == "rho1" || p.token.method == "tokencleaning";
+  rules.require(!compares || p.token.reference_model, {"pruning.token.method", "pruning.token.reference_model"},
+                fmt::format("{} needs a model to compare with ---> set pruning.token.reference_model", p.token.method));
   // Someone who sets an option of a method that was never named believes that the run prunes.
   const bool prunes = p.sample.method != "none" || p.token.method != "none";
   rules.require(
@@ -225,8 +233,6 @@ const std::vector<NotYetRule>& not_yet_available() {
        {"linear", "cosine", "constant", "constant_with_warmup", "cosine_with_restarts", "polynomial", "inverse_sqrt",
         "cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_stable_decay"},
        ""},
-      {"pruning.sample.method", {"none", "random", "qtuning"}, ""},
-      {"pruning.token.method", {"none", "random", "qtuning"}, ""},
       {"pruning.score_dtype", {"null", "fp8"}, "remove it: scores are computed in the type of training"},
       {"pruning.score_every", {"1"}, ""},
       {"load_best_model_at_end", {"false"}, ""},

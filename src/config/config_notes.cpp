@@ -65,6 +65,20 @@ void note_training(Notes& notes, const TrainConfig& c) {
   notes.remark(c.learning_rate == 0, "learning_rate", "0: nothing will be learnt");
 }
 
+void note_samples(Notes& notes, const PruningConfig& p) {
+  const std::string why = fmt::format("pruning.sample.method is {}", p.sample.method);
+  const bool is_infobatch = p.sample.method == "infobatch";
+  notes.idle(is_infobatch && p.sample.keep != 0.125, "pruning.sample.keep",
+             "infobatch drops by pruning.sample.prune_probability");
+  notes.idle(!is_infobatch && p.sample.prune_probability != 0.5, "pruning.sample.prune_probability", why);
+  notes.idle(!is_infobatch && p.sample.anneal_from != 0.875, "pruning.sample.anneal_from", why);
+  notes.idle(p.sample.method != "score_file" && p.sample.score_file, "pruning.sample.score_file", why);
+  const bool has_quadrants = p.sample.method == "qtuning";
+  notes.idle(!has_quadrants && p.sample.kept_quadrants != std::vector<std::string>{"Q2", "Q4"},
+             "pruning.sample.kept_quadrants", why);
+  notes.idle(!has_quadrants && p.iterations != 10, "pruning.iterations", why);
+}
+
 void note_pruning(Notes& notes, const PruningConfig& p) {
   constexpr const char* kNoTokens = "pruning.token.method is none";
   notes.idle(p.sample.method == "none" && p.sample.keep != 0.125, "pruning.sample.keep",
@@ -75,10 +89,17 @@ void note_pruning(Notes& notes, const PruningConfig& p) {
   const std::string why = fmt::format("pruning.token.method is {}", p.token.method);
   notes.idle(other_rule && p.token.lambda != 0.5, "pruning.token.lambda", why);
   notes.idle(other_rule && p.token.neighbours != "sum", "pruning.token.neighbours", why);
-  notes.idle(other_rule && p.token.reverse, "pruning.token.reverse", why);
+  const bool unranked = p.token.method == "none" || p.token.method == "random";
+  notes.idle(unranked && p.token.reverse, "pruning.token.reverse", why);
   notes.idle(other_rule && p.token.supplement_tokens != "by_side", "pruning.token.supplement_tokens", why);
-  notes.idle(p.sample.method != "qtuning" && p.iterations != 10, "pruning.iterations",
-             fmt::format("pruning.sample.method is {}", p.sample.method));
+  notes.idle(other_rule && p.token.pruned_quadrants != std::vector<std::string>{"Q2"}, "pruning.token.pruned_quadrants",
+             why);
+  const bool compares = p.token.method == "rho1" || p.token.method == "tokencleaning";
+  notes.idle(!compares && p.token.reference_model, "pruning.token.reference_model", why);
+  notes.idle(p.token.method != "tokencleaning" && p.token.base_model, "pruning.token.base_model", why);
+  const bool attends = p.token.method == "fastv" || p.token.method == "sparsevlm";
+  notes.idle(!attends && p.token.layer != 2, "pruning.token.layer", why);
+  note_samples(notes, p);
 }
 
 void note_evaluation(Notes& notes, const TrainConfig& c) {

@@ -59,7 +59,7 @@ class KernelOps : public DeviceOps {
                                  const at::Tensor& targets_N) const override;
   RowScores linear_cross_entropy_backward(const at::Tensor& hidden_ND, const at::Tensor& head_VD,
                                           const at::Tensor& targets_N, const at::Tensor& dhidden_ND,
-                                          const at::Tensor& dhead_VD) const override;
+                                          const at::Tensor& dhead_VD, const at::Tensor& weights_N) const override;
 
   std::unique_ptr<AdamW> make_adamw(std::vector<AdamWTensor> tensors, std::vector<at::Tensor> gradients) const override;
 

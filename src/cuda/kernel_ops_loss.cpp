@@ -131,7 +131,7 @@ RowScores KernelOps::linear_cross_entropy(const at::Tensor& hidden_ND, const at:
 
 RowScores KernelOps::linear_cross_entropy_backward(const at::Tensor& hidden_ND, const at::Tensor& head_VD,
                                                    const at::Tensor& targets_N, const at::Tensor& dhidden_ND,
-                                                   const at::Tensor& dhead_VD) const {
+                                                   const at::Tensor& dhead_VD, const at::Tensor& weights_N) const {
   const int64_t n = hidden_ND.size(0), v = head_VD.size(0);
   const Rows rows(targets_N);
   if (n == 0) return rows.scores;
@@ -151,6 +151,7 @@ RowScores KernelOps::linear_cross_entropy_backward(const at::Tensor& hidden_ND, 
                                                            {.logsumexp = pointer<float>(rows.scores.logsumexp_N) + row},
                                                            current_stream()));
     });
+    if (weights_N.defined()) at::Tensor(logits).mul_(weights_N.narrow(0, row, count).unsqueeze(1));
     at::Tensor dhidden = dhidden_ND.narrow(0, row, count);
     at::mm_out(dhidden, logits, head_VD);
     if (dhead_VD.defined()) add_transposed_product(logits, hidden, dhead_VD);

@@ -207,6 +207,32 @@ RowScores Model::score(const PackedTokens& host_batch, ScoreType type) {
   return linear_cross_entropy(hidden_MD, s.weights.head.compute, batch.targets_M);
 }
 
+at::Tensor Model::attention_to_targets(const PackedTokens& host_batch, int64_t layer, AttentionRule rule) {
+  State& s = *state_;
+  if (layer < 1 || layer > s.config.num_layers)
+    throw Error(
+        fmt::format("attention_to_targets: expected a layer from 1 to {}, found {}", s.config.num_layers, layer));
+  const PackedTokens batch = to_device(host_batch, s.options.device, s.config.vocab_size);
+  const int64_t n = batch.num_tokens(), d = s.config.hidden_size;
+  if (n == 0) return s.float_buffer("no_attention", {0});
+  s.grow_rope_table(batch);
+  SavedLayer saved = s.saved_buffers("0.", n);
+  saved.x_mid_ND = saved.x_in_ND;
+  const at::Tensor out = s.buffer("layer_out", {n, d}), normed = s.buffer("normed", {n, d});
+  embed(s.weights.embedding.compute, batch.ids_N, saved.x_in_ND);
+  at::Tensor delta;
+  const size_t last = static_cast<size_t>(layer) - 1;
+  for (size_t i = 0; i < last; ++i) {
+    s.forward_layer(s.weights.layers[i], batch, delta, saved, out);
+    delta = out;
+  }
+  const LayerWeights& w = s.weights.layers[last];
+  add_rms_norm(saved.x_in_ND, delta, saved.x_in_ND, w.input_norm.compute, s.config.rms_norm_eps, normed,
+               saved.rstd_in_N);
+  s.project_qkv(w, normed, batch.positions_N, saved);
+  return attention_received(saved.qkv_NX, host_batch, s.attention_shape, rule);
+}
+
 RowScores Model::State::forward_backward(const PackedTokens& batch, const std::function<void(int64_t)>& layer_done) {
   const int64_t n = batch.num_tokens(), m = batch.num_targets(), d = config.hidden_size;
   if (m == 0) {
@@ -238,7 +264,7 @@ RowScores Model::State::forward_backward(const PackedTokens& batch, const std::f
   gather_rows(x_ND, batch.rows_M, x_MD);
   add_rms_norm(x_MD, {}, x_MD, weights.final_norm.compute, config.rms_norm_eps, hidden_MD, rstd_M);
   RowScores scores = linear_cross_entropy_backward(hidden_MD, weights.head.compute, batch.targets_M, dhidden_MD,
-                                                   weights.head.gradient);
+                                                   weights.head.gradient, batch.weights_M);
 
   const at::Tensor dx_MD = float_buffer("dx_rows", {m, d}), dx_ND = float_buffer("dx", {n, d});
   dx_MD.zero_();

@@ -46,6 +46,7 @@ PackedTokens to_device(const PackedTokens& batch, at::Device device, int64_t voc
           .cu_seqlens = batch.cu_seqlens,
           .rows_M = copies[2],
           .targets_M = copies[3],
+          .weights_M = batch.weights_M.defined() ? batch.weights_M.to(device) : at::Tensor(),
           .device_cu_seqlens = copies[4]};
 }
 

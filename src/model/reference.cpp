@@ -126,7 +126,7 @@ RowScores forward_backward_reference(Model& model, const PackedTokens& batch) {
   const c10::AutoGradMode with_grad(true);
   const Leaves leaves = make_leaves(model, true);
   const RowScores scores = forward(model, leaves, Pass::kTraining, batch);
-  scores.nll_N.sum().backward();
+  (batch.weights_M.defined() ? scores.nll_N * batch.weights_M : scores.nll_N).sum().backward();
   for (const Parameter& p : model.parameters()) {
     if (const at::Tensor& gradient = leaves.at(p.name).grad(); gradient.defined()) p.gradient.add_(gradient);
   }

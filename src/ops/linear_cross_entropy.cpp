@@ -39,12 +39,12 @@ RowState score_row(const T* logits, int64_t v) {
   return state;
 }
 
-/// z -> softmax(z) - onehot(target), the gradient of nll, in place.
+/// z -> weight * (softmax(z) - onehot(target)), the gradient of weight * nll, in place.
 template <class T>
-void turn_into_gradient(T* logits, int64_t v, float row_logsumexp, int32_t target) {
+void turn_into_gradient(T* logits, int64_t v, float row_logsumexp, int32_t target, float weight) {
 #pragma omp simd
-  for (int64_t j = 0; j < v; ++j) logits[j] = from_float<T>(fast_exp(to_float(logits[j]) - row_logsumexp));
-  logits[target] = from_float<T>(to_float(logits[target]) - 1.0f);
+  for (int64_t j = 0; j < v; ++j) logits[j] = from_float<T>(weight * fast_exp(to_float(logits[j]) - row_logsumexp));
+  logits[target] = from_float<T>(to_float(logits[target]) - weight);
 }
 
 void check_targets(const at::Tensor& targets_N, int64_t v) {
@@ -58,7 +58,7 @@ void check_targets(const at::Tensor& targets_N, int64_t v) {
 }
 
 RowScores run(const at::Tensor& hidden_ND, const at::Tensor& head_VD, const at::Tensor& targets_N,
-              const at::Tensor& dhidden_ND, const at::Tensor& dhead_VD) {
+              const at::Tensor& dhidden_ND, const at::Tensor& dhead_VD, const at::Tensor& weights_N) {
   const int64_t n = hidden_ND.size(0), d = hidden_ND.size(1), v = head_VD.size(0);
   const bool with_gradients = dhidden_ND.defined();
   check_shape("linear_cross_entropy", "hidden", hidden_ND, {n, d});
@@ -66,8 +66,8 @@ RowScores run(const at::Tensor& hidden_ND, const at::Tensor& head_VD, const at::
   check_shape("linear_cross_entropy", "targets", targets_N, {n});
   check_dtype("linear_cross_entropy", "targets", targets_N, at::kInt);
   if (const DeviceOps* device = device_ops(hidden_ND)) {
-    return with_gradients ? device->linear_cross_entropy_backward(hidden_ND, head_VD, targets_N, dhidden_ND, dhead_VD)
-                          : device->linear_cross_entropy(hidden_ND, head_VD, targets_N);
+    if (!with_gradients) return device->linear_cross_entropy(hidden_ND, head_VD, targets_N);
+    return device->linear_cross_entropy_backward(hidden_ND, head_VD, targets_N, dhidden_ND, dhead_VD, weights_N);
   }
   check_targets(targets_N, v);
   RowScores scores{at::empty({n}, at::kFloat), at::empty({n}, at::kFloat), at::empty({n}, at::kFloat)};
@@ -78,6 +78,7 @@ RowScores run(const at::Tensor& hidden_ND, const at::Tensor& head_VD, const at::
   at::Tensor scratch_VD;
   if (dhead_VD.defined() && hidden_ND.scalar_type() != at::kFloat) scratch_VD = at::empty({v, d}, hidden_ND.options());
   const int32_t* targets = targets_N.data_ptr<int32_t>();
+  const float* weights = weights_N.defined() ? weights_N.data_ptr<float>() : nullptr;
   float* nll = scores.nll_N.data_ptr<float>();
   float* entropies = scores.entropy_N.data_ptr<float>();
   float* logsumexps = scores.logsumexp_N.data_ptr<float>();
@@ -98,7 +99,7 @@ RowScores run(const at::Tensor& hidden_ND, const at::Tensor& head_VD, const at::
           nll[first + i] = qtune::nll(state, to_float(row[target]));
           entropies[first + i] = entropy(state);
           logsumexps[first + i] = lse;
-          if (with_gradients) turn_into_gradient(row, v, lse, target);
+          if (with_gradients) turn_into_gradient(row, v, lse, target, weights == nullptr ? 1 : weights[first + i]);
         }
       });
     });
@@ -112,18 +113,22 @@ RowScores run(const at::Tensor& hidden_ND, const at::Tensor& head_VD, const at::
 }  // namespace
 
 RowScores linear_cross_entropy(const at::Tensor& hidden_ND, const at::Tensor& head_VD, const at::Tensor& targets_N) {
-  return run(hidden_ND, head_VD, targets_N, {}, {});
+  return run(hidden_ND, head_VD, targets_N, {}, {}, {});
 }
 
 RowScores linear_cross_entropy_backward(const at::Tensor& hidden_ND, const at::Tensor& head_VD,
                                         const at::Tensor& targets_N, const at::Tensor& dhidden_ND,
-                                        const at::Tensor& dhead_VD) {
+                                        const at::Tensor& dhead_VD, const at::Tensor& weights_N) {
   check_shape("linear_cross_entropy_backward", "dhidden", dhidden_ND, hidden_ND.sizes());
   if (dhead_VD.defined()) {
     check_shape("linear_cross_entropy_backward", "dhead", dhead_VD, head_VD.sizes());
     check_dtype("linear_cross_entropy_backward", "dhead", dhead_VD, at::kFloat);
   }
-  return run(hidden_ND, head_VD, targets_N, dhidden_ND, dhead_VD);
+  if (weights_N.defined()) {
+    check_shape("linear_cross_entropy_backward", "weights", weights_N, {targets_N.size(0)});
+    check_dtype("linear_cross_entropy_backward", "weights", weights_N, at::kFloat);
+  }
+  return run(hidden_ND, head_VD, targets_N, dhidden_ND, dhead_VD, weights_N);
 }
 
 }  // namespace qtune

@@ -166,11 +166,11 @@ RowScores linear_cross_entropy_reference(const at::Tensor& hidden_ND, const at::
 
 RowScores linear_cross_entropy_backward_reference(const at::Tensor& hidden_ND, const at::Tensor& head_VD,
                                                   const at::Tensor& targets_N, const at::Tensor& dhidden_ND,
-                                                  const at::Tensor& dhead_VD) {
+                                                  const at::Tensor& dhead_VD, const at::Tensor& weights_N) {
   const c10::AutoGradMode with_grad(true);
   const at::Tensor hidden = leaf(hidden_ND), head = leaf(head_VD);
   const RowScores scores = token_score_formula(at::linear(hidden, head), targets_N);
-  scores.nll_N.sum().backward();
+  (weights_N.defined() ? scores.nll_N * weights_N : scores.nll_N).sum().backward();
   dhidden_ND.copy_(hidden.grad());
   dhead_VD.add_(head.grad());
   return {scores.nll_N.detach(), scores.entropy_N.detach(), scores.logsumexp_N.detach()};

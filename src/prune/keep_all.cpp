@@ -9,15 +9,17 @@ namespace {
 class AllSamples : public SamplePruner {
  public:
   bool needs_scores() const override { return false; }
-  SampleSelection select(std::span<const SampleSummary> samples, uint64_t) const override {
+  SampleSelection select(std::span<const SampleSummary> samples, const StepContext&) const override {
     return {.thresholds = {}, .verdicts = std::vector<SampleVerdict>(samples.size(), SampleVerdict{.kept = true})};
   }
 };
 
-class AllTokens : public TokenPruner {
+class AllTokens : public SampleWiseTokens {
  public:
   bool needs_scores() const override { return false; }
-  std::vector<int32_t> kept_tokens(const SampleScores& scores, const SampleVerdict&, uint64_t) const override {
+
+ private:
+  std::vector<int32_t> tokens_of(const SampleScores& scores, const SampleVerdict&, const StepContext&) const override {
     return all_tokens(scores.num_tokens());
   }
 };

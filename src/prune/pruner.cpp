@@ -24,14 +24,20 @@ struct TokenMethod {
 };
 
 constexpr std::array kSampleMethods = {
-    SampleMethod{"none", make_all_samples},
-    SampleMethod{"random", make_random_samples},
-    SampleMethod{"qtuning", make_qtuning_samples},
+    SampleMethod{"none", make_all_samples},         SampleMethod{"random", make_random_samples},
+    SampleMethod{"longest", make_longest_samples},  SampleMethod{"entropy", make_entropy_samples},
+    SampleMethod{"qtuning", make_qtuning_samples},  SampleMethod{"infobatch", make_infobatch_samples},
+    SampleMethod{"score_file", make_rated_samples},
 };
 constexpr std::array kTokenMethods = {
     TokenMethod{"none", make_all_tokens},
     TokenMethod{"random", make_random_tokens},
+    TokenMethod{"ppl", make_ppl_tokens},
     TokenMethod{"qtuning", make_qtuning_tokens},
+    TokenMethod{"fastv", make_attention_tokens},
+    TokenMethod{"sparsevlm", make_attention_tokens},  // they differ in how attention is counted
+    TokenMethod{"rho1", make_rho1_tokens},
+    TokenMethod{"tokencleaning", make_tokencleaning_tokens},
 };
 
 template <class Methods>
@@ -74,6 +80,15 @@ void check_options(const PrunerOptions& o) {
     faults.push_back(fmt::format("pruning.iterations: expected 1 to 1000, found {} ---> 10 is usual", o.iterations));
   if (o.kept_quadrants.empty())
     faults.push_back("pruning.sample: expected at least one kept quadrant, found none ---> Q2 and Q4 are usual");
+  if (!(o.prune_probability >= 0 && o.prune_probability < 1))
+    faults.push_back(
+        fmt::format("pruning.sample.prune_probability: expected a number from 0 to below 1, found {} ---> 0.5 is usual",
+                    o.prune_probability));
+  if (!(o.anneal_from >= 0 && o.anneal_from <= 1))
+    faults.push_back(fmt::format(
+        "pruning.sample.anneal_from: expected a number from 0 to 1, found {} ---> 0.875 is usual", o.anneal_from));
+  if (o.sample_method == "score_file" && o.score_file.empty())
+    faults.push_back("pruning.sample.score_file: expected a file, found none ---> method score_file reads its ratings");
   if (o.token_method == "qtuning" && o.sample_method != "qtuning")
     faults.push_back(
         fmt::format("pruning.token.method: qtuning needs the quadrants of pruning.sample.method qtuning, found \"{}\" "
@@ -86,10 +101,13 @@ void check_lengths(const SampleScores& s) {
   const size_t n = static_cast<size_t>(s.num_tokens());
   if (n == 0) throw Error(fmt::format("{}: expected at least one trainable token, found none ---> leave it out", s.id));
   const auto fits = [n](const auto& values) { return values.empty() || values.size() == n; };
-  if (s.nll.size() == s.entropy.size() && fits(s.positions) && fits(s.span) && fits(s.end_of_turn)) return;
+  const bool extra_fit = fits(s.reference_nll) && fits(s.base_nll) && fits(s.attention);
+  if (s.nll.size() == s.entropy.size() && fits(s.positions) && fits(s.span) && fits(s.end_of_turn) && extra_fit) return;
   throw Error(
-      fmt::format("{}: expected arrays of one length, found nll {}, entropy {}, positions {}, span {}, end_of_turn {}",
-                  s.id, s.nll.size(), s.entropy.size(), s.positions.size(), s.span.size(), s.end_of_turn.size()));
+      fmt::format("{}: expected arrays of one length, found nll {}, entropy {}, positions {}, span {}, end_of_turn {}, "
+                  "reference_nll {}, base_nll {}, attention {}",
+                  s.id, s.nll.size(), s.entropy.size(), s.positions.size(), s.span.size(), s.end_of_turn.size(),
+                  s.reference_nll.size(), s.base_nll.size(), s.attention.size()));
 }
 
 void check_values(const SampleScores& s) {
@@ -105,16 +123,48 @@ void check_values(const SampleScores& s) {
   }
 }
 
+const char* name_of(ScoreArray array) {
+  if (array == &SampleScores::nll) return "nll";
+  if (array == &SampleScores::entropy) return "entropy";
+  if (array == &SampleScores::reference_nll) return "reference_nll";
+  return array == &SampleScores::base_nll ? "base_nll" : "attention";
+}
+
+void check_extra(const SampleScores& s) {
+  for (const ScoreArray array : {&SampleScores::reference_nll, &SampleScores::base_nll, &SampleScores::attention}) {
+    for (const double value : s.*array) {
+      if (!std::isfinite(value))
+        throw NonFiniteError(
+            fmt::format("{}: expected finite values in {}, found {} ---> the model's weights are "
+                        "broken",
+                        s.id, name_of(array), value));
+    }
+  }
+}
+
+void check_filled(const SampleScores& s, const std::vector<ScoreArray>& needed) {
+  for (const ScoreArray array : needed) {
+    if ((s.*array).empty())
+      throw Error(fmt::format("{}: expected nll, entropy and what else the methods need, found a sample without {}",
+                              s.id, name_of(array)));
+  }
+}
+
 SampleSummary summary_of(const SampleScores& scores) {
   check_lengths(scores);
+  check_extra(scores);
   constexpr double kNotScored = std::numeric_limits<double>::quiet_NaN();
-  SampleSummary summary{
-      .id = scores.id, .perplexity = kNotScored, .entropy = kNotScored, .num_tokens = scores.num_tokens()};
+  SampleSummary summary{.id = scores.id,
+                        .perplexity = kNotScored,
+                        .entropy = kNotScored,
+                        .mean_nll = kNotScored,
+                        .num_tokens = scores.num_tokens()};
   if (scores.nll.empty()) return summary;
   check_values(scores);
   summary.perplexity = perplexity_of(scores.nll);
   summary.entropy = mean_entropy_of(scores.entropy);
-  if (!std::isfinite(summary.entropy) || !std::isfinite(summary.perplexity))
+  summary.mean_nll = mean_nll_of(scores.nll);
+  if (!std::isfinite(summary.entropy) || !std::isfinite(summary.mean_nll))
     throw NonFiniteError(fmt::format("{}: expected finite means, found ones that overflow", scores.id));
   return summary;
 }
@@ -133,15 +183,23 @@ Pruner::Pruner(std::unique_ptr<const SamplePruner> samples, std::unique_ptr<cons
 
 bool Pruner::needs_scores() const { return samples_->needs_scores() || tokens_->needs_scores(); }
 
-PruneDecision Pruner::decide(std::span<const SampleScores> scores, uint64_t step) const {
+std::vector<ScoreArray> Pruner::needed_arrays() const {
+  std::vector<ScoreArray> arrays = tokens_->extra_arrays();
+  if (needs_scores()) arrays.insert(arrays.begin(), {&SampleScores::nll, &SampleScores::entropy});
+  return arrays;
+}
+
+PruneDecision Pruner::decide(std::span<const SampleScores> scores, const StepContext& context) const {
+  const std::vector<ScoreArray> needed = needed_arrays();
   std::vector<SampleSummary> summaries;
   for (const SampleScores& sample : scores) {
     summaries.push_back(summary_of(sample));
-    if (needs_scores() && sample.nll.empty())
-      throw Error(sample.id + ": expected nll and entropy, found a sample that was not scored");
+    check_filled(sample, needed);
   }
-  const SampleSelection selection = samples_->select(summaries, step);
+  const SampleSelection selection = samples_->select(summaries, context);
   PruneDecision decision{.thresholds = selection.thresholds, .samples = {}};
+  std::vector<JudgedSample> counted;  // whose tokens the loss is divided by
+  std::vector<size_t> place;          // of each among all samples
   for (size_t i = 0; i < scores.size(); ++i) {
     const SampleVerdict& verdict = selection.verdicts[i];
     decision.samples.push_back({.id = scores[i].id,
@@ -151,8 +209,17 @@ PruneDecision Pruner::decide(std::span<const SampleScores> scores, uint64_t step
                                 .quadrant = verdict.quadrant,
                                 .kept = verdict.kept,
                                 .supplement = verdict.supplement,
+                                .weight = verdict.weight,
                                 .kept_tokens = {}});
-    if (verdict.kept) decision.samples.back().kept_tokens = tokens_->kept_tokens(scores[i], verdict, step);
+    if (!verdict.kept && selection.loss_count == LossCount::kKept) continue;
+    counted.push_back({&scores[i], &verdict});
+    place.push_back(i);
+  }
+  std::vector<std::vector<int32_t>> kept_tokens = tokens_->kept_tokens(counted, context);
+  for (size_t k = 0; k < counted.size(); ++k) {
+    decision.loss_tokens += static_cast<int64_t>(kept_tokens[k].size());
+    SampleDecision& sample = decision.samples[place[k]];
+    if (sample.kept) sample.kept_tokens = std::move(kept_tokens[k]);
   }
   return decision;
 }

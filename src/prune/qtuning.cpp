@@ -12,7 +12,7 @@ class QtuningSamples : public SamplePruner {
             .keep = options.sample_keep, .iterations = options.iterations, .kept_quadrants = options.kept_quadrants} {}
   bool needs_scores() const override { return true; }
 
-  SampleSelection select(std::span<const SampleSummary> samples, uint64_t) const override {
+  SampleSelection select(std::span<const SampleSummary> samples, const StepContext&) const override {
     if (samples.empty()) return {};
     std::vector<double> perplexity, entropy;
     for (const SampleSummary& sample : samples) {
@@ -39,12 +39,14 @@ class QtuningSamples : public SamplePruner {
   BisectionOptions bisection_;
 };
 
-class QtuningTokens : public TokenPruner {
+class QtuningTokens : public SampleWiseTokens {
  public:
   explicit QtuningTokens(const PrunerOptions& options) : options_(options) {}
   bool needs_scores() const override { return true; }
 
-  std::vector<int32_t> kept_tokens(const SampleScores& scores, const SampleVerdict& verdict, uint64_t) const override {
+ private:
+  std::vector<int32_t> tokens_of(const SampleScores& scores, const SampleVerdict& verdict,
+                                 const StepContext&) const override {
     if (!is_pruned(verdict)) return all_tokens(scores.num_tokens());
     const std::vector<double> salience = token_salience(scores.nll, scores.span, options_.lambda, options_.neighbours);
     const std::span<const uint8_t> first = options_.keep_end_of_turn ? scores.end_of_turn : std::span<const uint8_t>();
@@ -52,7 +54,6 @@ class QtuningTokens : public TokenPruner {
                          num_kept_tokens(options_.token_keep, scores.num_tokens()));
   }
 
- private:
   bool is_pruned(const SampleVerdict& verdict) const {
     if (options_.pruned_quadrants.contains(verdict.quadrant)) return true;
     if (!verdict.supplement) return false;

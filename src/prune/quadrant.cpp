@@ -1,5 +1,7 @@
 #include "qtune/prune/quadrant.h"
 
+#include "qtune/base/error.h"
+
 namespace qtune {
 
 const char* quadrant_name(Quadrant quadrant) {
@@ -16,6 +18,22 @@ const char* quadrant_name(Quadrant quadrant) {
       break;
   }
   return "mid";
+}
+
+QuadrantSet parse_quadrants(const std::vector<std::string>& names) {
+  QuadrantSet set{};
+  for (const std::string& name : names) {
+    bool known = false;
+    for (const Quadrant q :
+         {Quadrant::kNoise, Quadrant::kMisconception, Quadrant::kRedundant, Quadrant::kCalibration}) {
+      if (name != quadrant_name(q)) continue;
+      set.insert(q);
+      known = true;
+    }
+    if (!known)
+      throw ConfigError("quadrants: expected Q1, Q2, Q3 or Q4, found \"" + name + "\" ---> name some of them");
+  }
+  return set;
 }
 
 Level level_of(double x, double lo, double hi) {

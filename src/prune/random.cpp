@@ -1,31 +1,23 @@
-// Method "random": the baseline of the paper. Keys come from (seed, step, sample id) alone, so that neither the order
-// of the samples nor their spread over ranks changes who is kept.
+// Method "random": the baseline of the paper.
 #include <algorithm>
 #include <numeric>
 
 #include "methods.h"
-#include "qtune/base/hash.h"
-#include "qtune/base/rng.h"
 #include "qtune/prune/sample_selection.h"
+#include "random_draws.h"
 
 namespace qtune {
 namespace {
-
-enum class Purpose : uint64_t { kSamples = 1, kTokens = 2 };
-
-CounterRng stream_of(uint64_t seed, uint64_t step, Purpose purpose, std::string_view id) {
-  return CounterRng(seed, mix64(mix64(step) + static_cast<uint64_t>(purpose)) ^ hash64(id));
-}
 
 class RandomSamples : public SamplePruner {
  public:
   explicit RandomSamples(const PrunerOptions& options) : keep_(options.sample_keep), seed_(options.seed) {}
   bool needs_scores() const override { return false; }
 
-  SampleSelection select(std::span<const SampleSummary> samples, uint64_t step) const override {
+  SampleSelection select(std::span<const SampleSummary> samples, const StepContext& context) const override {
     std::vector<uint64_t> keys(samples.size());
     for (size_t i = 0; i < samples.size(); ++i)
-      keys[i] = stream_of(seed_, step, Purpose::kSamples, samples[i].id).next();
+      keys[i] = draws_of(seed_, context.draw, Purpose::kSamples, samples[i].id).next();
     std::vector<size_t> order(samples.size());
     std::iota(order.begin(), order.end(), size_t{0});
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return keys[a] < keys[b]; });
@@ -40,21 +32,22 @@ class RandomSamples : public SamplePruner {
   uint64_t seed_;
 };
 
-class RandomTokens : public TokenPruner {
+class RandomTokens : public SampleWiseTokens {
  public:
   explicit RandomTokens(const PrunerOptions& options)
       : keep_(options.token_keep), seed_(options.seed), keep_end_of_turn_(options.keep_end_of_turn) {}
   bool needs_scores() const override { return false; }
 
-  std::vector<int32_t> kept_tokens(const SampleScores& scores, const SampleVerdict&, uint64_t step) const override {
-    CounterRng rng = stream_of(seed_, step, Purpose::kTokens, scores.id);
+ private:
+  std::vector<int32_t> tokens_of(const SampleScores& scores, const SampleVerdict&,
+                                 const StepContext& context) const override {
+    CounterRng rng = draws_of(seed_, context.draw, Purpose::kTokens, scores.id);
     std::vector<double> keys(static_cast<size_t>(scores.num_tokens()));
     for (double& key : keys) key = rng.next_unit();
     const std::span<const uint8_t> first = keep_end_of_turn_ ? scores.end_of_turn : std::span<const uint8_t>();
     return choose_tokens(keys, first, TokenOrder::kLowest, num_kept_tokens(keep_, scores.num_tokens()));
   }
 
- private:
   double keep_;
   uint64_t seed_;
   bool keep_end_of_turn_;

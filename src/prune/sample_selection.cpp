@@ -37,9 +37,9 @@ std::vector<double> scaled_to_unit(std::span<const double> values) {
 
 }  // namespace
 
-double perplexity_of(std::span<const double> nll) {
-  return std::exp(std::min(mean_left_to_right(nll, "perplexity"), kMaxExponent));
-}
+double mean_nll_of(std::span<const double> nll) { return mean_left_to_right(nll, "perplexity"); }
+
+double perplexity_of(std::span<const double> nll) { return std::exp(std::min(mean_nll_of(nll), kMaxExponent)); }
 
 double mean_entropy_of(std::span<const double> entropy) { return mean_left_to_right(entropy, "mean entropy"); }
 

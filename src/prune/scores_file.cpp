@@ -139,7 +139,10 @@ SampleScores parse_line(const std::string& text, const std::string& place) {
                       .entropy = reader.nats("entropy"),
                       .positions = {},
                       .span = {},
-                      .end_of_turn = {}};
+                      .end_of_turn = {},
+                      .reference_nll = {},
+                      .base_nll = {},
+                      .attention = {}};
   const size_t length = scores.nll.size();
   reader.check_length("entropy", scores.entropy.size(), length);
   double sum = 0;
@@ -211,6 +214,7 @@ nlohmann::ordered_json to_json(const SampleDecision& decision) {
   line["quadrant"] = quadrant_name(decision.quadrant);
   line["kept"] = decision.kept;
   line["supplement"] = decision.supplement;
+  if (decision.weight != 1) line["weight"] = decision.weight;
   if (decision.kept) line["kept_tokens"] = decision.kept_tokens;
   return line;
 }

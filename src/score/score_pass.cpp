@@ -46,4 +46,21 @@ std::vector<SampleScores> score_pass(Model& model, std::span<const TokenizedSamp
   return result;
 }
 
+std::vector<std::vector<double>> attention_pass(Model& model, std::span<const TokenizedSample* const> samples,
+                                                int64_t micro_batch, const AttentionScores& wanted) {
+  std::vector<std::vector<double>> result;
+  for (size_t first = 0; first < samples.size(); first += static_cast<size_t>(micro_batch)) {
+    const auto group = samples.subspan(first, std::min(static_cast<size_t>(micro_batch), samples.size() - first));
+    std::vector<PackedSample> packed;
+    for (const TokenizedSample* sample : group) packed.push_back(all_targets(*sample));
+    const at::Tensor host = model.attention_to_targets(pack(packed), wanted.layer, wanted.rule).to(at::kCPU);
+    const float* next = host.data_ptr<float>();
+    for (const PackedSample& sample : packed) {
+      result.emplace_back(next, next + sample.targets.size());
+      next += sample.targets.size();
+    }
+  }
+  return result;
+}
+
 }  // namespace qtune

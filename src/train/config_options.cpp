@@ -61,6 +61,11 @@ ScoreType score_type(const TrainConfig& config) {
   return config.pruning.score_dtype == "fp8" ? ScoreType::kFp8 : ScoreType::kCompute;
 }
 
+AttentionScores attention_scores(const TrainConfig& config) {
+  return {.layer = config.pruning.token.layer,
+          .rule = config.pruning.token.method == "sparsevlm" ? AttentionRule::kSparseVlm : AttentionRule::kFastV};
+}
+
 PrunerOptions pruner_options(const TrainConfig& config) {
   const PruningConfig& p = config.pruning;
   PrunerOptions options;
@@ -75,6 +80,11 @@ PrunerOptions pruner_options(const TrainConfig& config) {
   options.supplement_tokens = parse_supplement_tokens(p.token.supplement_tokens);
   options.keep_end_of_turn = p.token.keep_end_of_turn;
   options.seed = static_cast<uint64_t>(config.seed);
+  options.kept_quadrants = parse_quadrants(p.sample.kept_quadrants);
+  options.pruned_quadrants = parse_quadrants(p.token.pruned_quadrants);
+  options.prune_probability = p.sample.prune_probability;
+  options.anneal_from = p.sample.anneal_from;
+  options.score_file = p.sample.score_file.value_or("");
   return options;
 }
 

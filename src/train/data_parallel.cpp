@@ -74,13 +74,14 @@ std::vector<int> scoring_ranks(std::span<const TokenizedSample* const> samples, 
 }
 
 std::vector<SampleScores> gather_scores(Communicator& communicator, std::span<const TokenizedSample* const> samples,
-                                        std::span<const int> ranks, std::vector<SampleScores> own) {
+                                        std::span<const int> ranks, const std::vector<ScoreArray>& arrays,
+                                        std::vector<SampleScores> own) {
   if (communicator.world_size() == 1) return own;
   std::string bytes;
   for (const SampleScores& scores : own) {
     // Kept as doubles, computed as floats.
-    append(bytes, std::vector<float>(scores.nll.begin(), scores.nll.end()));
-    append(bytes, std::vector<float>(scores.entropy.begin(), scores.entropy.end()));
+    for (const ScoreArray array : arrays)
+      append(bytes, std::vector<float>((scores.*array).begin(), (scores.*array).end()));
   }
   std::vector<Reader> readers = readers_of(communicator.gather_bytes(bytes));
   std::vector<SampleScores> all;
@@ -88,10 +89,10 @@ std::vector<SampleScores> gather_scores(Communicator& communicator, std::span<co
   for (size_t i = 0; i < samples.size(); ++i) {
     SampleScores scores = unscored(*samples[i]);
     Reader& reader = readers[static_cast<size_t>(ranks[i])];
-    const std::vector<float> nll = reader.take<float>(scores.positions.size());
-    const std::vector<float> entropy = reader.take<float>(scores.positions.size());
-    scores.nll.assign(nll.begin(), nll.end());
-    scores.entropy.assign(entropy.begin(), entropy.end());
+    for (const ScoreArray array : arrays) {
+      const std::vector<float> values = reader.take<float>(scores.positions.size());
+      (scores.*array).assign(values.begin(), values.end());
+    }
     all.push_back(std::move(scores));
   }
   return all;

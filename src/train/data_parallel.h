@@ -20,9 +20,11 @@ namespace qtune {
 /// their tokens. So every sample is scored beside the same neighbours as by one rank alone, to the same bits.
 std::vector<int> scoring_ranks(std::span<const TokenizedSample* const> samples, int64_t micro_batch, int world_size);
 
-/// Every sample's scores on all ranks, in the step's order; `own` are those of this rank's samples, in order.
+/// Every sample's scores on all ranks, in the step's order; `own` are those of this rank's samples, in order. Only
+/// `arrays` travel.
 std::vector<SampleScores> gather_scores(Communicator& communicator, std::span<const TokenizedSample* const> samples,
-                                        std::span<const int> ranks, std::vector<SampleScores> own);
+                                        std::span<const int> ranks, const std::vector<ScoreArray>& arrays,
+                                        std::vector<SampleScores> own);
 
 /// Rank of each kept sample in the training pass, by its tokens after pruning.
 std::vector<int> training_ranks(std::span<const PackedSample> kept, int world_size);

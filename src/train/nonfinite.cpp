@@ -49,7 +49,10 @@ std::string evidence_lines(int64_t step, const StepEvidence& evidence) {
 
 }  // namespace
 
-bool is_finite(const SampleScores& scores) { return all_finite(scores.nll) && all_finite(scores.entropy); }
+bool is_finite(const SampleScores& scores) {
+  return all_finite(scores.nll) && all_finite(scores.entropy) && all_finite(scores.reference_nll) &&
+         all_finite(scores.base_nll) && all_finite(scores.attention);
+}
 
 void report_nonfinite(TrainingRun& run, const StepMetrics& metrics, const StepEvidence& evidence) {
   const auto path = run.output_dir / fmt::format("nonfinite-step-{}.jsonl", metrics.step);

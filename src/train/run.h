@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "compared_models.h"
 #include "output_dir.h"
 #include "qtune/batch/epoch_order.h"
 #include "qtune/batch/pack.h"
@@ -30,6 +31,7 @@ struct TrainingRun {
   SampleSet samples, eval_samples;
   Model model;
   Pruner pruner;
+  ComparedModels compared;
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<StepSampler> sampler;
   std::shared_ptr<Communicator> communicator;

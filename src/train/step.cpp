@@ -42,8 +42,9 @@ std::vector<TokenizedSample> next_samples(TrainingRun& run) {
 std::vector<SampleScores> score_samples(TrainingRun& run, const SamplePointers& samples, std::span<const int> ranks) {
   const ProfileRange range(run.model.options().device, "score");
   run.communicator->set_phase("score");
-  if (!run.pruner.needs_scores()) {
-    std::vector<SampleScores> scores;
+  const std::vector<ScoreArray> arrays = run.pruner.needed_arrays();
+  std::vector<SampleScores> scores;
+  if (arrays.empty()) {
     for (const TokenizedSample* sample : samples) scores.push_back(unscored(*sample));
     return scores;
   }
@@ -52,29 +53,37 @@ std::vector<SampleScores> score_samples(TrainingRun& run, const SamplePointers& 
     if (ranks[i] == run.communicator->rank()) own.push_back(samples[i]);
   }
   const TrainConfig& c = run.config();
-  return gather_scores(*run.communicator, samples, ranks,
-                       score_pass(run.model, own, c.per_device_train_batch_size, score_type(c)));
+  if (run.pruner.needs_scores()) {
+    scores = score_pass(run.model, own, c.per_device_train_batch_size, score_type(c));
+  } else {
+    for (const TokenizedSample* sample : own) scores.push_back(unscored(*sample));
+  }
+  add_extra_scores(run.model, run.compared, c, arrays, own, scores);
+  return gather_scores(*run.communicator, samples, ranks, arrays, std::move(scores));
 }
 
 /// Judges all samples together (global), or each micro-batch alone (micro, the paper's).
 PruneDecision decide(const TrainingRun& run, std::span<const SampleScores> scores) {
   const ProfileRange range(run.model.options().device, "decide");
   const uint64_t step = static_cast<uint64_t>(run.state.step);
-  if (run.config().pruning.scope == "global") return run.pruner.decide(scores, step);
+  const double progress = static_cast<double>(run.state.step) / static_cast<double>(run.state.total_steps);
+  if (run.config().pruning.scope == "global") return run.pruner.decide(scores, {.draw = step, .progress = progress});
   PruneDecision all;
   const size_t group = static_cast<size_t>(run.config().per_device_train_batch_size);
   for (size_t first = 0; first < scores.size(); first += group) {
     // Micro-batches of one step draw different random numbers.
     const uint64_t draw = step * scores.size() + first;
-    PruneDecision part = run.pruner.decide(scores.subspan(first, std::min(group, scores.size() - first)), draw);
+    PruneDecision part = run.pruner.decide(scores.subspan(first, std::min(group, scores.size() - first)),
+                                           {.draw = draw, .progress = progress});
     if (group >= scores.size()) all.thresholds = part.thresholds;
+    all.loss_tokens += part.loss_tokens;
     std::move(part.samples.begin(), part.samples.end(), std::back_inserter(all.samples));
   }
   return all;
 }
 
-/// Gradients of the sum of nll over all ranks' kept tokens; this rank computes its own, micro-batch by micro-batch.
-/// Returns the nll of each of those, in order, on the model's device: nothing waits for them here.
+/// Gradients of the sum of weight * nll over all ranks' kept tokens; this rank computes its own, micro-batch by
+/// micro-batch. Returns the nll of each of those, in order, on the model's device: nothing waits for them here.
 at::Tensor backward_sum(TrainingRun& run, std::span<const PackedSample> own, double& wait_seconds) {
   const ProfileRange range(run.model.options().device, "train");
   run.communicator->set_phase("train");
@@ -153,7 +162,7 @@ void train_on_kept(TrainingRun& run, const SamplePointers& samples, const std::v
   for (size_t i = 0; i < kept.size(); ++i) {
     if (ranks_of_kept[i] == communicator.rank()) own.push_back(kept[i]);
   }
-  const double scale = 1.0 / static_cast<double>(std::max<int64_t>(1, m.tokens_trained));
+  const double scale = 1.0 / static_cast<double>(std::max<int64_t>(1, decision.loss_tokens));
   const auto watch = make_stopwatch(run.model.options().device);
   double wait_seconds = 0;
   watch->mark();
@@ -170,7 +179,9 @@ void train_on_kept(TrainingRun& run, const SamplePointers& samples, const std::v
   m.seconds.optimizer = watch->seconds(1);
   gather_times(communicator, wait_seconds, m);
   const std::vector<double> sums = gather_values(communicator, ranks_of_kept, sums_of(own, nll_N));
-  m.loss = std::accumulate(sums.begin(), sums.end(), 0.0) * scale;
+  m.loss = 0;
+  for (size_t k = 0; k < kept.size(); ++k) m.loss += kept[k].weight * sums[k];
+  m.loss *= scale;
   std::vector<std::optional<double>> mean_nll(samples.size());
   for (size_t i = 0, k = 0; i < samples.size(); ++i) {
     if (!decision.samples[i].kept) continue;

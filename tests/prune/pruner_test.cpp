@@ -57,7 +57,7 @@ class EveryMethod : public testing::TestWithParam<std::pair<const char*, const c
 TEST_P(EveryMethod, KeepsTheFloorOfTheShareAndSomeTokensOfEachKeptSample) {
   const Pruner pruner = make_pruner(options());
   for (const int n : {1, 2, 3, 7, 8, 31, 64}) {
-    const PruneDecision decision = pruner.decide(random_samples(static_cast<uint64_t>(n), n), 5);
+    const PruneDecision decision = pruner.decide(random_samples(static_cast<uint64_t>(n), n), {.draw = 5});
     const int64_t expected = options().sample_method == "none" ? n : std::max(1, n / 4);
     EXPECT_EQ(count_kept(decision), expected) << n;
     for (const SampleDecision& sample : decision.samples) {
@@ -70,17 +70,17 @@ TEST_P(EveryMethod, KeepsTheFloorOfTheShareAndSomeTokensOfEachKeptSample) {
 TEST_P(EveryMethod, PermutingTheSamplesPermutesTheDecision) {
   const Pruner pruner = make_pruner(options());
   const std::vector<SampleScores> samples = random_samples(11, 40);
-  const PruneDecision before = pruner.decide(samples, 3);
+  const PruneDecision before = pruner.decide(samples, {.draw = 3});
   const std::vector<int64_t> order = random_permutation(1, 2, 40);
   std::vector<SampleScores> shuffled;
   for (const int64_t i : order) shuffled.push_back(samples[static_cast<size_t>(i)]);
-  const PruneDecision after = pruner.decide(shuffled, 3);
+  const PruneDecision after = pruner.decide(shuffled, {.draw = 3});
   for (size_t i = 0; i < order.size(); ++i)
     EXPECT_EQ(to_json(after.samples[i]).dump(), to_json(before.samples[static_cast<size_t>(order[i])]).dump());
 }
 
 TEST_P(EveryMethod, NoSamplesGiveAnEmptyDecision) {
-  const PruneDecision decision = make_pruner(options()).decide({}, 0);
+  const PruneDecision decision = make_pruner(options()).decide({}, {});
   EXPECT_TRUE(decision.samples.empty());
   EXPECT_FALSE(decision.thresholds.has_value());
 }
@@ -89,26 +89,27 @@ TEST_P(EveryMethod, RefusesNonFiniteScoresAndEmptySamples) {
   const Pruner pruner = make_pruner(options());
   std::vector<SampleScores> samples = random_samples(1, 4);
   samples[2].nll[0] = std::numeric_limits<double>::quiet_NaN();
-  EXPECT_THROW(pruner.decide(samples, 0), NonFiniteError);
+  EXPECT_THROW(pruner.decide(samples, {}), NonFiniteError);
   samples[2].nll[0] = std::numeric_limits<double>::infinity();
-  EXPECT_THROW(pruner.decide(samples, 0), NonFiniteError);
+  EXPECT_THROW(pruner.decide(samples, {}), NonFiniteError);
   samples[2] = SampleScores{.id = "empty"};
-  EXPECT_THROW(pruner.decide(samples, 0), Error);
+  EXPECT_THROW(pruner.decide(samples, {}), Error);
 }
 
 TEST_P(EveryMethod, RefusesArraysOfDifferentLengthsAndNegativeEntropy) {
   const Pruner pruner = make_pruner(options());
   std::vector<SampleScores> samples = {sample_of("a", {2, 3, 4}, 1)};
   samples[0].span.pop_back();
-  EXPECT_THROW(pruner.decide(samples, 0), Error);
+  EXPECT_THROW(pruner.decide(samples, {}), Error);
   samples = {sample_of("a", {2, 3, 4}, -1)};
-  EXPECT_THROW(pruner.decide(samples, 0), Error);
+  EXPECT_THROW(pruner.decide(samples, {}), Error);
 }
 
 INSTANTIATE_TEST_SUITE_P(Pairs, EveryMethod,
                          testing::Values(std::pair{"qtuning", "qtuning"}, std::pair{"qtuning", "none"},
                                          std::pair{"qtuning", "random"}, std::pair{"random", "random"},
                                          std::pair{"random", "none"}, std::pair{"none", "random"},
+                                         std::pair{"longest", "none"}, std::pair{"entropy", "ppl"},
                                          std::pair{"none", "none"}));
 
 TEST(Qtuning, AllEqualScoresKeepTheFirstSamples) {
@@ -116,7 +117,7 @@ TEST(Qtuning, AllEqualScoresKeepTheFirstSamples) {
   for (const char* id : {"a", "b", "c", "d"}) samples.push_back(sample_of(id, {2, 2}, 1));
   PrunerOptions options = methods("qtuning", "qtuning");
   options.sample_keep = 0.5;
-  const PruneDecision decision = make_pruner(options).decide(samples, 0);
+  const PruneDecision decision = make_pruner(options).decide(samples, {});
   EXPECT_TRUE(decision.samples[0].kept && decision.samples[1].kept);
   EXPECT_EQ(count_kept(decision), 2);
   EXPECT_TRUE(decision.samples[0].supplement);
@@ -126,23 +127,23 @@ TEST(Qtuning, AllEqualScoresKeepTheFirstSamples) {
 TEST(Qtuning, SupplementTokensCanBeKeptOrPruned) {
   PrunerOptions options = worked_options();
   options.supplement_tokens = SupplementTokens::kKeep;
-  EXPECT_EQ(make_pruner(options).decide(worked_example(), 0).samples[0].kept_tokens.size(), 2u);
+  EXPECT_EQ(make_pruner(options).decide(worked_example(), {}).samples[0].kept_tokens.size(), 2u);
   options.supplement_tokens = SupplementTokens::kPrune;
-  EXPECT_EQ(make_pruner(options).decide(worked_example(), 0).samples[4].kept_tokens.size(), 1u);
+  EXPECT_EQ(make_pruner(options).decide(worked_example(), {}).samples[4].kept_tokens.size(), 1u);
 }
 
 TEST(Qtuning, PrunedQuadrantsCanBeChosen) {
   PrunerOptions options = worked_options();
   options.pruned_quadrants = {Quadrant::kMisconception, Quadrant::kCalibration};
-  EXPECT_THAT(make_pruner(options).decide(worked_example(), 0).samples[3].kept_tokens, ElementsAre(0, 2));
+  EXPECT_THAT(make_pruner(options).decide(worked_example(), {}).samples[3].kept_tokens, ElementsAre(0, 2));
   options.pruned_quadrants = {};
-  EXPECT_EQ(make_pruner(options).decide(worked_example(), 0).samples[1].kept_tokens.size(), 6u);
+  EXPECT_EQ(make_pruner(options).decide(worked_example(), {}).samples[1].kept_tokens.size(), 6u);
 }
 
 TEST(Qtuning, RefusesSamplesThatWereNotScored) {
   SampleScores sample{.id = "a"};
   sample.span = {0, 0};
-  EXPECT_THROW(make_pruner(methods("qtuning", "none")).decide(std::vector{sample}, 0), Error);
+  EXPECT_THROW(make_pruner(methods("qtuning", "none")).decide(std::vector{sample}, {}), Error);
 }
 
 TEST(NoneAndRandom, NeedNoScoresAndReportNone) {
@@ -151,7 +152,7 @@ TEST(NoneAndRandom, NeedNoScoresAndReportNone) {
   for (const char* method : {"none", "random"}) {
     const Pruner pruner = make_pruner(methods(method, method));
     EXPECT_FALSE(pruner.needs_scores());
-    const PruneDecision decision = pruner.decide(std::vector{sample}, 0);
+    const PruneDecision decision = pruner.decide(std::vector{sample}, {});
     EXPECT_TRUE(decision.samples[0].kept);
     EXPECT_TRUE(std::isnan(decision.samples[0].perplexity));
     EXPECT_EQ(decision.samples[0].quadrant, Quadrant::kMiddle);
@@ -161,7 +162,7 @@ TEST(NoneAndRandom, NeedNoScoresAndReportNone) {
 }
 
 TEST(None, KeepsAllTokensAndReportsTheScoresItWasGiven) {
-  const PruneDecision decision = make_pruner(methods("none", "none")).decide(worked_example(), 0);
+  const PruneDecision decision = make_pruner(methods("none", "none")).decide(worked_example(), {});
   EXPECT_EQ(count_kept(decision), 8);
   EXPECT_NEAR(decision.samples[1].perplexity, 10, 1e-12);
   EXPECT_THAT(decision.samples[1].kept_tokens, ElementsAre(0, 1, 2, 3, 4, 5));
@@ -172,7 +173,8 @@ TEST(Random, DependsOnSeedAndStepAlone) {
   PrunerOptions options = methods("random", "random");
   const auto kept_at = [&](uint64_t step) {
     std::string text;
-    for (const auto& s : make_pruner(options).decide(random_samples(3, 64), step).samples) text += to_json(s).dump();
+    for (const auto& s : make_pruner(options).decide(random_samples(3, 64), {.draw = step}).samples)
+      text += to_json(s).dump();
     return text;
   };
   const std::string first = kept_at(1);
@@ -187,7 +189,7 @@ TEST(Random, EverySampleIsKeptEquallyOften) {
   const std::vector<SampleScores> samples = random_samples(9, 8);
   std::vector<int> counts(8, 0);
   for (uint64_t step = 0; step < 4000; ++step) {
-    const PruneDecision decision = pruner.decide(samples, step);
+    const PruneDecision decision = pruner.decide(samples, {.draw = step});
     for (size_t i = 0; i < counts.size(); ++i) counts[i] += decision.samples[i].kept ? 1 : 0;
   }
   // Two of eight each step: mean 1000, standard deviation sqrt(4000 * 1/4 * 3/4) = 27; five of them.
@@ -201,19 +203,21 @@ TEST(Random, EndOfTurnTokenIsKeptFirst) {
   int with_rule = 0, without_rule = 0;
   for (uint64_t step = 0; step < 50; ++step) {
     options.keep_end_of_turn = true;
-    with_rule += make_pruner(options).decide(samples, step).samples[0].kept_tokens.back() == 19 ? 1 : 0;
+    with_rule += make_pruner(options).decide(samples, {.draw = step}).samples[0].kept_tokens.back() == 19 ? 1 : 0;
     options.keep_end_of_turn = false;
-    without_rule += make_pruner(options).decide(samples, step).samples[0].kept_tokens.back() == 19 ? 1 : 0;
+    without_rule += make_pruner(options).decide(samples, {.draw = step}).samples[0].kept_tokens.back() == 19 ? 1 : 0;
   }
   EXPECT_EQ(with_rule, 50);
   EXPECT_LT(without_rule, 25);
 }
 
 TEST(MakePruner, NamesTheKnownMethods) {
-  const std::string message = message_of(methods("qtunning", "rho1"));
-  EXPECT_THAT(message, HasSubstr("pruning.sample.method: expected one of none, random, qtuning, found \"qtunning\""));
+  const std::string message = message_of(methods("qtunning", "rho2"));
+  EXPECT_THAT(message, HasSubstr("pruning.sample.method: expected one of none, random, longest, entropy, qtuning, "
+                                 "infobatch, score_file, found \"qtunning\""));
   EXPECT_THAT(message, HasSubstr("did you mean qtuning?"));
-  EXPECT_THAT(message, HasSubstr("pruning.token.method: expected one of none, random, qtuning, found \"rho1\""));
+  EXPECT_THAT(message, HasSubstr("pruning.token.method: expected one of none, random, ppl, qtuning, fastv, "
+                                 "sparsevlm, rho1, tokencleaning, found \"rho2\""));
 }
 
 TEST(MakePruner, QtuningTokensNeedQtuningSamples) {

@@ -33,7 +33,7 @@ PruneDecision decide_case(const Json& test_case) {
   for (const Json& sample : test_case.at("samples")) lines << sample.dump() << '\n';
   std::istringstream in(lines.str());
   const ScoresFile file = read_scores(in, "case");
-  return make_pruner(options_of(test_case.at("options"))).decide(file.samples, 0);
+  return make_pruner(options_of(test_case.at("options"))).decide(file.samples, {});
 }
 
 Json expected_thresholds(const Json& expected) {

@@ -87,7 +87,7 @@ const std::vector<Fate> kFates = {
 };
 
 TEST(WorkedExample, FatesAreThoseOfTheDocs) {
-  const PruneDecision decision = make_pruner(worked_options()).decide(worked_example(), 0);
+  const PruneDecision decision = make_pruner(worked_options()).decide(worked_example(), {});
   ASSERT_EQ(decision.samples.size(), kFates.size());
   for (size_t i = 0; i < kFates.size(); ++i) {
     SCOPED_TRACE(kFates[i].id);
@@ -102,7 +102,7 @@ TEST(WorkedExample, FatesAreThoseOfTheDocs) {
 TEST(WorkedExample, WithoutTheEndOfTurnRuleTheEasiestTokenStays) {
   PrunerOptions options = worked_options();
   options.keep_end_of_turn = false;
-  const PruneDecision decision = make_pruner(options).decide(worked_example(), 0);
+  const PruneDecision decision = make_pruner(options).decide(worked_example(), {});
   EXPECT_THAT(decision.samples[0].kept_tokens, ElementsAre(0));
   EXPECT_THAT(decision.samples[1].kept_tokens, ElementsAre(0, 4, 5));
 }

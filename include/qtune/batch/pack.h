@@ -22,6 +22,7 @@ struct PackedSample {
   std::vector<int32_t> input_ids;  // nothing behind the last target's predecessor: it could change no loss
   std::vector<int32_t> rows;       // ascending indices into input_ids whose hidden state predicts ...
   std::vector<int32_t> targets;    // ... these token ids
+  double weight = 1;               // factor of their nll in the loss
 };
 
 /// All of T(x) as targets.
@@ -33,7 +34,8 @@ PackedSample all_targets(const TokenizedSample& sample);
 /// Empty: no kept token gives an empty sample. Throws: Error when an index is outside T(x).
 PackedSample apply_decision(const TokenizedSample& sample, std::span<const int32_t> kept_tokens, TokenMode mode);
 
-/// Packs samples in their order. Samples without input contribute nothing but their (empty) place in cu_seqlens.
+/// Packs samples in their order; weights only where one is not 1. Samples without input contribute nothing but their
+/// (empty) place in cu_seqlens.
 PackedTokens pack(std::span<const PackedSample> samples);
 
 /// The samples that a decision kept, in the step's order.

@@ -36,12 +36,24 @@ struct ColumnsConfig {
 struct SamplePruning {
   std::string method = "none";
   double keep = 0.125;
+  std::vector<std::string> kept_quadrants = {"Q2", "Q4"};
+  double prune_probability = 0.5;
+  double anneal_from = 0.875;
+  std::optional<std::string> score_file;
 
   template <class V>
   void for_each(V& v) {
     v("method", method, one_of({"none", "random", "longest", "entropy", "qtuning", "infobatch", "score_file"}),
       "How samples are chosen. `none` keeps all.");
     v("keep", keep, above_up_to(0, 1), "Share of the judged samples that trains; at least one sample does.");
+    v("kept_quadrants", kept_quadrants, one_of({"Q1", "Q2", "Q3", "Q4"}),
+      "Quadrants whose samples are kept before all others (`qtuning`; others are the paper's ablation).");
+    v("prune_probability", prune_probability, from_below(0, 1),
+      "Chance of a sample with a loss below the mean to be dropped (`infobatch`).");
+    v("anneal_from", anneal_from, between(0, 1),
+      "Share of training after which no sample is dropped any more (`infobatch`).");
+    v("score_file", score_file, any_value(),
+      "Ratings of all samples, one JSON object `{\"id\", \"score\"}` a line; the highest stay (`score_file`).");
   }
 };
 
@@ -54,6 +66,9 @@ struct TokenPruning {
   bool reverse = false;
   std::string supplement_tokens = "by_side";
   bool keep_end_of_turn = true;
+  std::vector<std::string> pruned_quadrants = {"Q2"};
+  std::optional<std::string> reference_model, base_model;
+  int64_t layer = 2;
 
   template <class V>
   void for_each(V& v) {
@@ -64,11 +79,18 @@ struct TokenPruning {
       "`mask`: pruned tokens leave the loss and stay as context. `drop`: they leave the text as well.");
     v("lambda", lambda, between(0, 1), "Weight of the neighbours' perplexity in a token's score (`qtuning`).");
     v("neighbours", neighbours, one_of({"sum", "mean"}), "How both neighbours' perplexities are joined (`qtuning`).");
-    v("reverse", reverse, any_value(), "Keep the tokens with the highest scores instead of the lowest (an ablation).");
+    v("reverse", reverse, any_value(), "Keep the tokens at the other end of the method's ranking (an ablation).");
     v("supplement_tokens", supplement_tokens, one_of({"by_side", "keep", "prune"}),
       "Tokens of samples taken from outside Q2 and Q4: pruned where perplexity outweighs entropy, kept, or pruned.");
     v("keep_end_of_turn", keep_end_of_turn, any_value(),
       "End-of-turn tokens are kept first, so that a model still learns to stop. The paper: false.");
+    v("pruned_quadrants", pruned_quadrants, one_of({"Q1", "Q2", "Q3", "Q4"}),
+      "Quadrants in whose samples tokens are pruned (`qtuning`; others are the paper's ablation).");
+    v("reference_model", reference_model, any_value(),
+      "Folder of the model that tokens are compared with (`rho1`, `tokencleaning`); same tokenizer.");
+    v("base_model", base_model, any_value(),
+      "Folder of the model that the reference model was trained from (`tokencleaning`). null: model_name_or_path.");
+    v("layer", layer, at_least(1), "Layer, from 1, whose attention counts (`fastv`, `sparsevlm`).");
   }
 };
 

@@ -19,6 +19,7 @@
 #include "qtune/formats/lora_adapter.h"
 #include "qtune/formats/model_config.h"
 #include "qtune/formats/safetensors.h"
+#include "qtune/model/attention_received.h"
 #include "qtune/model/packed_tokens.h"
 #include "qtune/ops/elementwise.h"
 #include "qtune/ops/linear_cross_entropy.h"
@@ -59,7 +60,7 @@ struct Parameter {
   std::string name;
   at::Tensor compute;   // what the forward reads: compute dtype (norm weights: float32)
   at::Tensor master;    // float32, what the optimizer changes; shares memory with `compute` in float32. Training only.
-  at::Tensor gradient;  // float32, of the sum of nll since the last zero_gradients(). Training only.
+  at::Tensor gradient;  // float32, of the sum of weight * nll since the last zero_gradients(). Training only.
 };
 
 /// Keys and values of the tokens that one sequence has seen, for generation. Grows as tokens come; with a sliding
@@ -119,9 +120,14 @@ class Model {
   /// Throws: Error without such a GPU (ops/fp8.h), with reference ops, without bfloat16, for sizes not multiples of 16.
   void prepare_fp8_scores();
 
-  /// Adds the gradients of the SUM of nll over the targets to every parameter's `gradient`; returns the targets'
-  /// scores.
-  /// `layer_done` is called with each layer, from the last to the first, when its gradients are final for this batch.
+  /// Attention that each target receives in its sample at one layer, (M) float32, by the rule of attention_received.h.
+  /// Computes the layers up to that one. `layer` from 1 to config().num_layers. The reference ops choose nothing here.
+  /// Throws: Error for another layer, or a token id outside the vocabulary.
+  at::Tensor attention_to_targets(const PackedTokens& batch, int64_t layer, AttentionRule rule);
+
+  /// Adds the gradients of the SUM of weight * nll over the targets to every parameter's `gradient`; returns the
+  /// targets' scores. `layer_done` is called with each layer, from the last to the first, when its gradients are final
+  /// for this batch.
   RowScores forward_backward(const PackedTokens& batch, const std::function<void(int64_t)>& layer_done = {});
 
   void zero_gradients();

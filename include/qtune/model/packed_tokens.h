@@ -15,6 +15,7 @@ struct PackedTokens {
   std::vector<int32_t> cu_seqlens;  // B + 1 offsets of the samples, first 0, last N
   at::Tensor rows_M;                // (M) int32: the packed token whose hidden state predicts ...
   at::Tensor targets_M;             // (M) int32: ... this token id. Ordered by sample, then position.
+  at::Tensor weights_M;             // (M) float32: factor of its nll in the loss; undefined: all 1
   at::Tensor device_cu_seqlens;     // cu_seqlens beside the others on a GPU; undefined on the CPU
 
   int64_t num_tokens() const { return ids_N.size(0); }

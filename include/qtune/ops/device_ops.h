@@ -82,7 +82,7 @@ class DeviceOps {
                                          const at::Tensor& targets_N) const = 0;
   virtual RowScores linear_cross_entropy_backward(const at::Tensor& hidden_ND, const at::Tensor& head_VD,
                                                   const at::Tensor& targets_N, const at::Tensor& dhidden_ND,
-                                                  const at::Tensor& dhead_VD) const = 0;
+                                                  const at::Tensor& dhead_VD, const at::Tensor& weights_N) const = 0;
 
   virtual std::unique_ptr<AdamW> make_adamw(std::vector<AdamWTensor> tensors,
                                             std::vector<at::Tensor> gradients) const = 0;

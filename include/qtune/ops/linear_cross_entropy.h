@@ -18,11 +18,11 @@ struct RowScores {
 /// A row with a non-finite logit gives non-finite scores (the caller names the sample).
 RowScores linear_cross_entropy(const at::Tensor& hidden_ND, const at::Tensor& head_VD, const at::Tensor& targets_N);
 
-/// Scores and both gradients of the SUM of nll over the rows (the caller divides once, by the global count):
+/// Scores and both gradients of the SUM of weight * nll over the rows (the caller divides once, by the global count):
 /// dhidden_ND (N, D) compute dtype is overwritten, dhead_VD (V, D) float32 is added to,
-/// unless undefined (a frozen head).
+/// unless undefined (a frozen head). weights_N (N) float32; undefined: all 1. The nll that is returned has no weight.
 RowScores linear_cross_entropy_backward(const at::Tensor& hidden_ND, const at::Tensor& head_VD,
                                         const at::Tensor& targets_N, const at::Tensor& dhidden_ND,
-                                        const at::Tensor& dhead_VD);
+                                        const at::Tensor& dhead_VD, const at::Tensor& weights_N = {});
 
 }  // namespace qtune

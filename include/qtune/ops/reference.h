@@ -77,7 +77,7 @@ RowScores linear_cross_entropy_reference(const at::Tensor& hidden_ND, const at::
                                          const at::Tensor& targets_N);
 RowScores linear_cross_entropy_backward_reference(const at::Tensor& hidden_ND, const at::Tensor& head_VD,
                                                   const at::Tensor& targets_N, const at::Tensor& dhidden_ND,
-                                                  const at::Tensor& dhead_VD);
+                                                  const at::Tensor& dhead_VD, const at::Tensor& weights_N = {});
 
 void adamw_reference(const std::vector<AdamWTensor>& tensors, const AdamWStep& step);
 double global_norm_reference(const std::vector<at::Tensor>& tensors);

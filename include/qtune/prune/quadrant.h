@@ -2,6 +2,8 @@
 #pragma once
 
 #include <initializer_list>
+#include <string>
+#include <vector>
 
 #include "qtune/prune/scores.h"
 
@@ -22,11 +24,15 @@ class QuadrantSet {
   constexpr QuadrantSet(std::initializer_list<Quadrant> members) {
     for (const Quadrant q : members) bits_ |= 1u << static_cast<unsigned>(q);
   }
+  void insert(Quadrant q) { bits_ |= 1u << static_cast<unsigned>(q); }
   constexpr bool contains(Quadrant q) const { return (bits_ >> static_cast<unsigned>(q) & 1u) != 0; }
   constexpr bool empty() const { return bits_ == 0; }
 
  private:
   unsigned bits_ = 0;
 };
+
+/// From "Q1" to "Q4". Throws: ConfigError naming another name.
+QuadrantSet parse_quadrants(const std::vector<std::string>& names);
 
 }  // namespace qtune

@@ -14,6 +14,9 @@ namespace qtune {
 /// Arguments of exp are capped here, so that a hopeless token gives a large number and not infinity.
 inline constexpr double kMaxExponent = 80.0;
 
+/// Mean nll in nats, summed left to right. Throws: Error when there is no value.
+double mean_nll_of(std::span<const double> nll);
+
 /// PPL(x): exp of the mean nll, summed left to right. Throws: Error when there is no value.
 double perplexity_of(std::span<const double> nll);
 

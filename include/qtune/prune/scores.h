@@ -10,6 +10,7 @@ namespace qtune {
 
 /// One sample's scores over T(x), its trainable positions in order. All vectors that are not empty have the same
 /// length. A sample that was not scored, because no method needs scores, has empty nll and entropy and a full span.
+/// The last three are filled for the methods that look at them (Pruner::needed_arrays).
 struct SampleScores {
   std::string id;
   bool id_is_number = false;         // it was a JSON number, and is written as one
@@ -18,9 +19,15 @@ struct SampleScores {
   std::vector<int32_t> positions;    // index of the predicted token in the sample; may be empty (a scores file without)
   std::vector<int32_t> span;         // number of the contiguous run of trainable positions; empty: one run
   std::vector<uint8_t> end_of_turn;  // 1: the token ends an assistant's turn; empty: none does
+  std::vector<double> reference_nll;  // nats: nll under the reference model (rho1, tokencleaning)
+  std::vector<double> base_nll;       // nats: nll under the base model (tokencleaning)
+  std::vector<double> attention;      // attention the token receives from later ones (fastv, sparsevlm)
 
   int64_t num_tokens() const { return static_cast<int64_t>(nll.empty() ? span.size() : nll.size()); }
 };
+
+/// One of the arrays of numbers in SampleScores.
+using ScoreArray = std::vector<double> SampleScores::*;
 
 /// Quadrants of the Error-Uncertainty plane (paper, section 4).
 enum class Quadrant {
@@ -43,6 +50,7 @@ struct SampleDecision {
   Quadrant quadrant = Quadrant::kMiddle;
   bool kept = false;
   bool supplement = false;           // kept although outside Q2 and Q4, to meet the target
+  double weight = 1;                 // factor of its tokens' nll in the loss
   std::vector<int32_t> kept_tokens;  // ascending indices into T(x); empty unless kept
 };
 
@@ -55,6 +63,7 @@ struct Thresholds {
 struct PruneDecision {
   std::optional<Thresholds> thresholds;
   std::vector<SampleDecision> samples;
+  int64_t loss_tokens = 0;  // what the sum of weight * nll over all kept tokens is divided by; 0 of no samples
 };
 
 }  // namespace qtune

@@ -30,8 +30,8 @@ ScoresFile read_scores(std::istream& in, const std::string& name);
 /// Reading it back gives the same doubles. Empty: no trainable token gives empty arrays, ppl and mean_entropy null.
 std::string scores_line(const SampleScores& scores);
 
-/// Keys id, ppl, entropy, quadrant, kept, supplement, and kept_tokens where kept. ppl and entropy are null if not
-/// scored.
+/// Keys id, ppl, entropy, quadrant, kept, supplement, weight where it is not 1, and kept_tokens where kept. ppl and
+/// entropy are null if not scored.
 nlohmann::ordered_json to_json(const SampleDecision& decision);
 
 /// Keys alpha, beta, ppl_hi, ppl_lo, ent_lo, ent_hi.

@@ -17,6 +17,16 @@ namespace qtune {
 std::vector<SampleScores> score_pass(Model& model, std::span<const TokenizedSample* const> samples, int64_t micro_batch,
                                      ScoreType type = ScoreType::kCompute);
 
+struct AttentionScores {
+  int64_t layer = 2;  // from 1
+  AttentionRule rule = AttentionRule::kFastV;
+};
+
+/// `attention` of each of `samples`, computed as score_pass does.
+/// Throws: as Model::attention_to_targets.
+std::vector<std::vector<double>> attention_pass(Model& model, std::span<const TokenizedSample* const> samples,
+                                                int64_t micro_batch, const AttentionScores& wanted);
+
 /// SampleScores without nll and entropy (both empty), for pruners that don't look at them.
 SampleScores unscored(const TokenizedSample& sample);
 

@@ -8,6 +8,7 @@
 #include "qtune/config/load_config.h"
 #include "qtune/model/model.h"
 #include "qtune/prune/pruner.h"
+#include "qtune/score/score_pass.h"
 #include "qtune/text/load_samples.h"
 
 namespace qtune {
@@ -25,6 +26,9 @@ ModelOptions model_options(const TrainConfig& config);
 
 /// What the score pass computes in: pruning.score_dtype.
 ScoreType score_type(const TrainConfig& config);
+
+/// What fastv and sparsevlm count.
+AttentionScores attention_scores(const TrainConfig& config);
 
 PrunerOptions pruner_options(const TrainConfig& config);
 

@@ -1,0 +1,19 @@
+// Random numbers of a sample in a group. They come from (seed, draw, sample id) alone, so that neither the order of the
+// samples nor their spread over ranks changes who is kept.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "qtune/base/hash.h"
+#include "qtune/base/rng.h"
+
+namespace qtune {
+
+enum class Purpose : uint64_t { kSamples = 1, kTokens = 2, kInfoBatch = 3 };
+
+inline CounterRng draws_of(uint64_t seed, uint64_t draw, Purpose purpose, std::string_view id) {
+  return CounterRng(seed, mix64(mix64(draw) + static_cast<uint64_t>(purpose)) ^ hash64(id));
+}
+
+}  // namespace qtune
