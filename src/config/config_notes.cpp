@@ -111,6 +111,8 @@ void note_evaluation(Notes& notes, const TrainConfig& c) {
              "eval_strategy is no, so the held-out samples are neither trained nor evaluated");
 }
 
+bool is_known_tracker(const std::string& name) { return name == "none" || name == "tensorboard" || name == "all"; }
+
 void note_output(Notes& notes, const TrainConfig& c) {
   const bool goes_on = c.resume_from_checkpoint == "true";
   notes.idle(c.overwrite_output_dir && goes_on, "overwrite_output_dir", "resume_from_checkpoint is true");
@@ -133,8 +135,6 @@ std::vector<std::string> config_notes(const LoadedConfig& loaded) {
   note_model(notes, loaded.config);
   note_data(notes, loaded.config);
   note_training(notes, loaded.config);
-bool is_known_tracker(const std::string& name) { return name == "none" || name == "tensorboard" || name == "all"; }
-
   note_pruning(notes, loaded.config.pruning);
   note_evaluation(notes, loaded.config);
   note_output(notes, loaded.config);
