@@ -53,9 +53,9 @@ struct StepResult {
   StepMetrics metrics;
   PruneDecision decision;      // of the judged samples, in the step's order
   std::vector<int32_t> ranks;  // that trained each, or scored it where it was dropped
+  std::vector<TokenizedSample> samples;
 };
 
-  std::vector<TokenizedSample> samples;
 /// One optimizer step: score, decide, apply, backward, update.
 /// Throws: NonFiniteError (on_nonfinite: stop) naming the step and samples; weights are then as before the step.
 StepResult train_step(TrainingRun& run);

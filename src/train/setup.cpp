@@ -130,7 +130,6 @@ void check_ranks_agree(const TrainingRun& run) {
   }
 }
 
-}  // namespace
 /// A sample that can't be judged is found now, not in the middle of training.
 void check_samples(const Pruner& pruner, const SampleSet& samples) {
   for (size_t i = 0; i < samples.size(); ++i) {
@@ -139,6 +138,7 @@ void check_samples(const Pruner& pruner, const SampleSet& samples) {
   }
 }
 
+}  // namespace
 
 TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> log,
                             std::shared_ptr<Communicator> communicator, at::Device device) {
@@ -156,8 +156,8 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
   const int world_size = communicator->world_size();
   TrainingPlan plan =
       plan_training(loaded, world_size, then && then->world_size != world_size ? then->samples_per_step : 0);
-  ModelOptions options = model_options(c);
   if (c.pruning.sample.method == "score_file") check_samples(pruner, plan.samples);
+  ModelOptions options = model_options(c);
   options.device = device;
   if (score_type(c) == ScoreType::kFp8 && !has_fp8(options.device)) {
     throw ConfigError(fmt::format(
@@ -174,12 +174,12 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
                   .eval_samples = std::move(plan.eval_samples),
                   .model = Model::load(c.model_name_or_path, options),
                   .pruner = std::move(pruner),
-                  .communicator = std::move(communicator),
                   .compared = {},
+                  .communicator = std::move(communicator),
                   .resumed_from = checkpoint,
                   .token_mode = c.pruning.token.mode == "drop" ? TokenMode::kDrop : TokenMode::kMask};
-  run.optimizer = std::make_unique<Optimizer>(
   run.compared = load_compared_models(c, run.pruner, run.model);
+  run.optimizer = std::make_unique<Optimizer>(
       run.model,
       AdamWOptions{
           .beta1 = c.adam_beta1, .beta2 = c.adam_beta2, .epsilon = c.adam_epsilon, .weight_decay = c.weight_decay},
