@@ -120,6 +120,21 @@ TEST(KeptSamples, RejectedSamplesAreLeftOutAndTheOrderStays) {
   EXPECT_THAT(kept[1].targets, ElementsAre(11));
 }
 
+TEST(KeptSamples, WeightsOfTheDecisionGoToEachOfASamplesTargets) {
+  const TokenizedSample a = sample(".xx"), b = sample(".x");
+  const TokenizedSample* samples[] = {&a, &b};
+  PruneDecision decision;
+  decision.samples = {{.id = "a", .kept = true, .weight = 2, .kept_tokens = {0, 1}},
+                      {.id = "b", .kept = true, .kept_tokens = {0}}};
+  const at::Tensor weights = pack(kept_samples(samples, decision, TokenMode::kMask)).weights_M;
+  EXPECT_TRUE(at::equal(weights, at::tensor({2.0F, 2.0F, 1.0F})));
+}
+
+TEST(Pack, HasNoWeightsWhereAllAreOne) {
+  const PackedSample samples[] = {all_targets(sample(".xx"))};
+  EXPECT_FALSE(pack(samples).weights_M.defined());
+}
+
 TEST(KeptSamples, DecisionOfAnotherLengthIsAnError) {
   const TokenizedSample a = sample(".x");
   const TokenizedSample* samples[] = {&a};

@@ -198,6 +198,19 @@ TEST(KernelOps, EightBitsNeedBFloat16AndAGpu) {
   EXPECT_THROW(wide.prepare_fp8_scores(), Error);
 }
 
+TEST(KernelOps, WeightsMultiplyTheRowsGradients) {
+  const int64_t n = 7, d = 16, v = 331;
+  const at::Tensor hidden = at::randn({n, d}), head = at::randn({v, d}), weights = at::rand({n});
+  const at::Tensor targets = at::randint(v, {n}, at::kInt);
+  const at::Tensor dhidden = at::zeros({n, d}), dhead = at::zeros({v, d});
+  linear_cross_entropy_backward(hidden, head, targets, dhidden, dhead, weights);
+  const OnKernels kernels;
+  const at::Tensor found_dhidden = at::full({n, d}, NAN), found_dhead = at::zeros({v, d});
+  linear_cross_entropy_backward(hidden, head, targets, found_dhidden, found_dhead, weights);
+  EXPECT_LT(relative_norm(found_dhidden, dhidden), kModelGradientNorm);
+  EXPECT_LT(relative_norm(found_dhead, dhead), kModelGradientNorm);
+}
+
 /// The training form's tile has whole rows, 128 at least.
 TEST(KernelOps, GradientsOfMoreThanATileEqualTheCpus) {
   const int64_t n = 131, d = 3, v = 200'001;

@@ -84,6 +84,37 @@ TEST_P(LinearCrossEntropyTest, GradientsEqualTheTwin) {
   }
 }
 
+TEST_P(LinearCrossEntropyTest, WeightsMultiplyTheGradientAndNotTheLoss) {
+  const Inputs in = exact_inputs(65, kVocabulary, dtype(), 4);
+  const at::Tensor weights = at::ones({65}, at::kFloat);
+  weights.narrow(0, 10, 20).fill_(2);
+  weights[64] = 0;
+  const at::Tensor dhidden = poisoned({65, 16}, dtype()), dhidden_twin = poisoned({65, 16}, dtype());
+  const at::Tensor dhead = random_values({kVocabulary, 16}, at::kFloat, 5), dhead_twin = dhead.clone();
+  const RowScores found =
+      linear_cross_entropy_backward(in.hidden_ND, in.head_VD, in.targets_N, dhidden, dhead, weights);
+  linear_cross_entropy_backward_reference(in.hidden_ND, in.head_VD, in.targets_N, dhidden_twin, dhead_twin, weights);
+  const Tolerance tolerance = dtype() == at::kFloat ? kSums : kProductsBFloat16;
+  EXPECT_TRUE(is_close(dhidden, dhidden_twin, tolerance));
+  EXPECT_TRUE(is_close(dhead, dhead_twin, tolerance));
+  EXPECT_TRUE(at::equal(found.nll_N, linear_cross_entropy(in.hidden_ND, in.head_VD, in.targets_N).nll_N));
+
+  // Doubling is exact, and ones are no weights.
+  const at::Tensor plain = poisoned({65, 16}, dtype()), ones = poisoned({65, 16}, dtype());
+  linear_cross_entropy_backward(in.hidden_ND, in.head_VD, in.targets_N, plain, {});
+  linear_cross_entropy_backward(in.hidden_ND, in.head_VD, in.targets_N, ones, {}, at::ones({65}, at::kFloat));
+  EXPECT_TRUE(at::equal(ones, plain));
+  EXPECT_TRUE(is_close(dhidden.narrow(0, 10, 20), plain.narrow(0, 10, 20) * 2, tolerance));
+  EXPECT_TRUE(at::equal(dhidden[64], at::zeros({16}, dtype())));
+}
+
+TEST_P(LinearCrossEntropyTest, WeightsOfAnotherLengthAreRefused) {
+  const Inputs in = exact_inputs(4, 8, dtype(), 4);
+  EXPECT_THROW(linear_cross_entropy_backward(in.hidden_ND, in.head_VD, in.targets_N, poisoned({4, 16}, dtype()), {},
+                                             at::ones({3}, at::kFloat)),
+               Error);
+}
+
 TEST_P(LinearCrossEntropyTest, FrozenHeadChangesNothingElse) {
   const Inputs in = exact_inputs(65, kVocabulary, dtype(), 4);
   const at::Tensor dhidden = poisoned({65, 16}, dtype()), frozen = poisoned({65, 16}, dtype());
