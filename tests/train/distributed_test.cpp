@@ -122,6 +122,34 @@ TEST_P(RankCounts, TrainAsOneRankDoesWithTheSameGlobalBatch) {
 
 INSTANTIATE_TEST_SUITE_P(Distributed, RankCounts, testing::Values(2, 3, 4));
 
+/// Methods that look at more than the model's own scores, or weigh samples.
+class PrunersOnRanks : public testing::TestWithParam<std::pair<const char*, const char*>> {};
+
+TEST_P(PrunersOnRanks, DecideAndTrainAsOnOneRank) {
+  const TrainingJob job;
+  job.write_data(random_samples(60, 9));
+  const Arguments common{std::string("pruning.sample.method=") + GetParam().first,
+                         std::string("pruning.token.method=") + GetParam().second,
+                         "pruning.sample.keep=0.5",
+                         "pruning.token.reference_model=" QTUNE_TEST_DATA "/models/llama_untied",
+                         "per_device_train_batch_size=2",
+                         "max_steps=6",
+                         "save_strategy=steps",
+                         "save_steps=6",
+                         "ddp_timeout=30"};
+  job.run("one", common + Arguments{"gradient_accumulation_steps=6"});
+  run_ranks(job, "many", 2, common + Arguments{"gradient_accumulation_steps=3"});
+  expect_same_losses(job, "many", "one");
+  expect_same_decisions(job, "many", "one");
+  // A tenth of one step: Adam divides by a gradient's own size, so where that is little but rounding, the step is too.
+  EXPECT_LT(largest_weight_difference(job, "many", "one", 6), 1e-4);
+}
+
+INSTANTIATE_TEST_SUITE_P(Distributed, PrunersOnRanks,
+                         testing::Values(std::pair{"infobatch", "rho1"}, std::pair{"longest", "tokencleaning"},
+                                         std::pair{"entropy", "sparsevlm"}),
+                         [](const auto& p) { return std::string(p.param.first) + "_" + p.param.second; });
+
 TEST(Distributed, AdaptersAreReducedAndNothingElse) {
   const TrainingJob job;
   job.write_data(random_samples(40, 4));
@@ -334,6 +362,33 @@ TEST(Distributed, RanksThatReadOtherDataAreRefused) {
   EXPECT_THAT(errors[0], HasSubstr("config: rank 1 has another than rank 0"));
 }
 
+TEST(Distributed, RanksThatReadOtherWeightsAreRefused) {
+  const TempDir other;
+  WeightsToChange weights("llama_tied");
+  weights.at("model.norm.weight").bytes[0] ^= std::byte{1};
+  weights.write(other.path());
+  write_config(other.path(), fixture_config("llama_tied"));
+  const TrainingJob job;
+  job.write_data(random_samples(20, 1));
+  const int port = free_port();
+  std::vector<std::unique_ptr<QtuneProcess>> ranks;
+  for (int rank = 0; rank < 2; ++rank) {
+    // The same path, as rank 1's host sees it.
+    const std::filesystem::path link = job / ("host" + std::to_string(rank));
+    std::filesystem::create_directories(link);
+    std::filesystem::create_directory_symlink(rank == 0 ? job.model() : other.path(), link / "model");
+    ranks.push_back(std::make_unique<QtuneProcess>(
+        job.train("run", {"ddp_timeout=10", "model_name_or_path=model"}),
+        ProcessOptions{.environment = {"RANK=" + std::to_string(rank), "WORLD_SIZE=2", "MASTER_ADDR=127.0.0.1",
+                                       "MASTER_PORT=" + std::to_string(port)},
+                       .directory = link}));
+  }
+  const std::vector<ProcessResult> results{ranks[0]->wait(), ranks[1]->wait()};
+  const std::vector<std::string> errors = errors_of(results);
+  ASSERT_EQ(errors.size(), 1U) << testing::PrintToString(errors);
+  EXPECT_THAT(errors[0], HasSubstr("model.norm.weight: rank 1 has other values than rank 0"));
+}
+
 TEST(Distributed, ADryRunIsSaidByOneRank) {
   const TrainingJob job;
   job.write_data(random_samples(20, 1));
@@ -398,7 +453,21 @@ TEST_P(Launchers, StartRanksThatFindEachOther) {
   };
   EXPECT_EQ(start("many", {}), 0) << read_file(job / "out");
   expect_same_losses(job, "many", "one");
-  EXPECT_NE(start("wrong", {"model_name_or_path=/nowhere"}), 0) << "a failure is the launcher's too";
+  const auto times_said = [&](const std::string& what) {
+    const std::string out = read_file(job / "out");
+    size_t times = 0;
+    for (size_t at = out.find(what); at != std::string::npos; at = out.find(what, at + 1)) ++times;
+    return times;
+  };
+  EXPECT_EQ(start("wrong", {"model_name_or_path=/nowhere"}), kExitCheckpoint) << "rank 0's code is the launcher's";
+  EXPECT_EQ(times_said("error: "), 1U) << read_file(job / "out");
+  EXPECT_EQ(start("wrong", {"no_such_key=1"}), kExitUsage);
+  EXPECT_EQ(times_said("no_such_key"), 1U) << read_file(job / "out");
+  // A fault of rank 0 alone: nobody else looks at this folder.
+  std::ofstream(job / "file") << "not a folder";
+  EXPECT_NE(start("file", {}), 0);
+  EXPECT_EQ(times_said("error: "), 1U) << read_file(job / "out");
+  EXPECT_EQ(times_said((job / "file").string() + ":"), 1U) << read_file(job / "out");
 }
 
 INSTANTIATE_TEST_SUITE_P(Distributed, Launchers,
