@@ -53,7 +53,19 @@ function(qtune_cuda_plugin)  # (USES modules...): read by tools/check_layers; th
     return()
   endif()
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/cuda/*.cpp)
+  # NCCL's header, of the version that LibTorch was built with or a near one; the library comes with LibTorch.
+  find_path(QTUNE_NCCL_INCLUDE nccl.h
+    HINTS ${qtune_torch_root}/../nvidia/nccl/include ${CUDAToolkit_INCLUDE_DIRS})
+  if(NOT QTUNE_NCCL_INCLUDE)
+    message(STATUS "GPU part without NCCL (one GPU only): nccl.h not found ---> install libnccl-dev")
+    list(FILTER sources EXCLUDE REGEX "nccl_backend")
+  endif()
   add_library(qtune_cuda SHARED ${sources})
+  if(QTUNE_NCCL_INCLUDE)
+    target_include_directories(qtune_cuda SYSTEM PRIVATE ${QTUNE_NCCL_INCLUDE} ${qtune_torch_include}/torch/csrc/api/include)
+    set_source_files_properties(${PROJECT_SOURCE_DIR}/src/cuda/nccl_backend.cpp PROPERTIES
+      COMPILE_DEFINITIONS USE_C10D_NCCL COMPILE_OPTIONS -Wno-interference-size)
+  endif()
   target_include_directories(qtune_cuda PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR} ${CUDAToolkit_INCLUDE_DIRS})
   target_link_libraries(qtune_cuda PRIVATE qtune_kernels qtune::libtorch fmt::fmt CUDA::cublasLt CUDA::cudart
     ${qtune_torch_root}/lib/libtorch_cuda.so ${qtune_torch_root}/lib/libc10_cuda.so)

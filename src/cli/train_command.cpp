@@ -1,7 +1,10 @@
 // qtune train: see docs/config.md for the keys.
+#include <fmt/format.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
+#include <thread>
 
 #include "commands.h"
 #include "qtune/base/error.h"
@@ -14,9 +17,27 @@
 namespace qtune {
 namespace {
 
+Launch launch_of_environment() {
+  return detect_launch([](const char* name) -> const char* { return std::getenv(name); });
+}
+
+/// All ranks of a host find the same faults in one file, and don't know each other yet: the first of the host says
+/// them. That of another host waits, since most launchers end it when rank 0 has ended.
+LoadedConfig load(const std::string& config, const std::vector<std::string>& overrides) {
+  const Launch launch = launch_of_environment();
+  try {
+    return load_train_config(config, overrides);
+  } catch (const Error& e) {
+    if (launch.rank == 0) throw;
+    if (launch.local_rank > 0) throw Error("", e.exit_code());
+    std::this_thread::sleep_for(std::chrono::seconds(3));
+    throw Error(fmt::format("rank {} (host {}): {}", launch.rank, launch.host, e.what()), e.exit_code());
+  }
+}
+
 int train(const LoadedConfig& loaded) {
   if (!loaded.config.dry_run) return run_training(loaded);
-  const Launch launch = detect_launch([](const char* name) -> const char* { return std::getenv(name); });
+  const Launch launch = launch_of_environment();
   if (launch.rank > 0) return kExitOk;  // one says it for all
   log_notes(loaded);
   write_output(dry_run(loaded, isatty(STDOUT_FILENO) ? MarkStyle::kColour : MarkStyle::kBrackets, launch.world_size));
@@ -35,9 +56,8 @@ void add_train_command(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("train", "Fine-tune a model; later key=value arguments override the file");
   command->add_option("--config", arguments->config, "YAML file (qtune config lists its keys)")->required();
   command->add_option("overrides", arguments->overrides, "key=value ...");
-  command->callback([arguments, &action] {
-    action = [arguments] { return train(load_train_config(arguments->config, arguments->overrides)); };
-  });
+  command->callback(
+      [arguments, &action] { action = [arguments] { return train(load(arguments->config, arguments->overrides)); }; });
 }
 
 }  // namespace qtune

@@ -10,11 +10,9 @@
 #include <csignal>
 #include <cstring>
 
-#include "backends.h"
-#include "liveness.h"
+#include "peers.h"
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
-#include "rendezvous.h"
 
 C10_DECLARE_int(caffe2_log_level);
 
@@ -43,56 +41,6 @@ int64_t bytes_of(const at::Tensor& tensor) { return tensor.numel() * static_cast
 
 }  // namespace
 
-/// The others: connections to them, and the watch over them.
-class Communicator::Peers {
- public:
-  Peers(const Launch& launch, const CommunicatorOptions& options)
-      : timeout_(options.timeout),
-        deadline_(std::make_unique<MeetingDeadline>(launch, timeout_ + std::chrono::seconds(5))),
-        rendezvous_(meet(launch, timeout_)),
-        liveness_(launch, rendezvous_, timeout_, options.silence),
-        backend_(guarded([&] {
-          agree_on_addresses(launch, rendezvous_);
-          return make_backend(options.device, launch, rendezvous_, timeout_);
-        })) {
-    deadline_.reset();
-  }
-
-  Liveness& liveness() { return liveness_; }
-
-  /// Starts a collective and returns what waits for it.
-  template <class Start>
-  std::function<void()> start(Start start_work, double& seconds_waited) {
-    liveness_.begin_collective();
-    const c10::intrusive_ptr<c10d::Work> work = guarded([&] { return start_work(*backend_); });
-    return [this, work, &seconds_waited] {
-      const auto begin = std::chrono::steady_clock::now();
-      guarded([&] { return work->wait(timeout_); });
-      seconds_waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    };
-  }
-
- private:
-  /// What c10d throws is a lost rank or a mismatch.
-  template <class F>
-  auto guarded(F f) -> decltype(f()) {
-    try {
-      return f();
-    } catch (const Error&) {
-      throw;
-    } catch (const std::exception& e) {
-      const std::string message = e.what();
-      liveness_.leave_after("a collective failed: " + message.substr(0, message.find('\n')));
-    }
-  }
-
-  const std::chrono::milliseconds timeout_;
-  std::unique_ptr<MeetingDeadline> deadline_;  // null when all have met
-  Rendezvous rendezvous_;
-  Liveness liveness_;
-  c10::intrusive_ptr<c10d::Backend> backend_;
-};
-
 void Communicator::Pending::wait() {
   if (wait_) wait_();
   wait_ = nullptr;
@@ -100,13 +48,34 @@ void Communicator::Pending::wait() {
 
 Communicator::Communicator() = default;
 Communicator::Communicator(const Launch& launch, const CommunicatorOptions& options) : launch_(launch) {
-  if (launch.world_size == 1) return;
+  if (launch.world_size == 1 && !options.connect_alone) return;
   quieten_c10d();
   // Writing to a rank that is gone is an error like any other.
   std::signal(SIGPIPE, SIG_IGN);
   peers_ = std::make_unique<Peers>(launch, options);
+  check_devices();
 }
 Communicator::~Communicator() = default;
+
+void Communicator::check_devices() {
+  constexpr const char* kCpu = "no GPU";
+  const std::string own = peers_->gpu().empty() ? kCpu : peers_->gpu();
+  const std::vector<std::string> devices = gather_bytes(own), hosts = gather_bytes(launch_.host);
+  for (size_t rank = 1; rank < devices.size(); ++rank) {
+    if ((devices[rank] == kCpu) != (devices[0] == kCpu)) {
+      throw ConfigError(
+          fmt::format("rank {} (host {}) uses {}, rank 0 (host {}) {} ---> use_cpu: true, or a GPU for each", rank,
+                      hosts[rank], devices[rank], hosts[0], devices[0]));
+    }
+    const auto same = std::find(devices.begin(), devices.begin() + static_cast<int64_t>(rank), devices[rank]);
+    if (devices[rank] == kCpu || same == devices.begin() + static_cast<int64_t>(rank)) continue;
+    throw ConfigError(fmt::format("ranks {} and {} (host {}) share {} ---> start one rank a GPU",
+                                  same - devices.begin(), rank, hosts[rank], devices[rank]));
+  }
+  if (own == kCpu || !is_first()) return;
+  for (size_t rank = 0; rank < devices.size(); ++rank)
+    spdlog::info("rank {}: host {}, {}", rank, hosts[rank], devices[rank]);
+}
 
 int Communicator::rank() const { return launch_.rank; }
 int Communicator::world_size() const { return launch_.world_size; }
@@ -119,6 +88,7 @@ Communicator::Pending Communicator::start_all_reduce_sum(const at::Tensor& tenso
   if (!peers_) return pending;
   counts_.all_reduced_bytes += bytes_of(tensor);
   pending.wait_ = peers_->start(
+      tensor.device(),
       [&](c10d::Backend& backend) {
         std::vector<at::Tensor> tensors{tensor};
         return backend.allreduce(tensors, {});
@@ -135,6 +105,7 @@ Communicator::Pending Communicator::start_all_reduce_sum(const std::vector<at::T
     counts_.all_reduced_bytes += bytes_of(tensor);
   }
   pending.wait_ = peers_->start(
+      tensors.front().device(),
       [&](c10d::Backend& backend) {
         std::vector<at::Tensor> copy = tensors;
         return backend.allreduce_coalesced(copy, {});
@@ -153,6 +124,7 @@ void Communicator::reduce_scatter_sum(const at::Tensor& all, const at::Tensor& o
   }
   counts_.reduce_scattered_bytes += bytes_of(all);
   peers_->start(
+      all.device(),
       [&](c10d::Backend& backend) {
         at::Tensor output = own, input = all;
         return backend._reduce_scatter_base(output, input, {});
@@ -168,6 +140,7 @@ void Communicator::all_gather(const at::Tensor& own, const at::Tensor& all) {
   }
   counts_.all_gathered_bytes += bytes_of(all);
   peers_->start(
+      all.device(),
       [&](c10d::Backend& backend) {
         at::Tensor output = all, input = own;
         return backend._allgather_base(output, input, {});
@@ -181,6 +154,7 @@ Communicator::Pending Communicator::start_broadcast(const at::Tensor& tensor, in
   if (!peers_) return pending;
   counts_.broadcast_bytes += bytes_of(tensor);
   pending.wait_ = peers_->start(
+      tensor.device(),
       [&](c10d::Backend& backend) {
         std::vector<at::Tensor> tensors{tensor};
         c10d::BroadcastOptions options;
@@ -218,13 +192,17 @@ void Communicator::set_phase(const char* phase) {
 }
 
 void Communicator::report_failure(const std::string& what) {
-  if (peers_) return peers_->liveness().report_own_failure(what);
+  if (peers_) {
+    peers_->liveness().report_own_failure(what);
+    return peers_->abort();
+  }
   if (!what.empty()) spdlog::error("{}", what);
 }
 
 void Communicator::finish() {
   if (!peers_) return;
   barrier();
+  peers_->shut_down();
   peers_->liveness().finish();
 }
 

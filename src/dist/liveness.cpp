@@ -250,6 +250,7 @@ void Liveness::leave(c10d::Store& store, const std::string& what, bool say) {
 /// Without a store nobody can be asked who speaks: the lowest rank first. Where a launcher ends all ranks when the
 /// first one leaves, it is the only one.
 void Liveness::leave_without_store() {
+  std::this_thread::sleep_for(beat_every_);  // the guard may just be noticing that it was this process that slept
   if (was_stopped_lately()) {
     spdlog::warn("rank {} was stopped for long, and the others have ended meanwhile", launch_.rank);
     end_process();
@@ -260,12 +261,21 @@ void Liveness::leave_without_store() {
                   launch_.rank, launch_.host, phase_.load()));
 }
 
+void Liveness::watch(std::function<bool()> is_overdue) {
+  const std::lock_guard lock(mutex_);
+  is_overdue_ = std::move(is_overdue);
+}
+
 void Liveness::guard_for_ever() {
   std::unique_lock lock(mutex_);
   auto last_round = Clock::now();
   while (!stopping_) {
     wake_.wait_for(lock, beat_every_, [&] { return stopping_; });
     notice_own_pause(last_round);
+    if (is_overdue_ && !failed_ && is_overdue_()) {
+      lock.unlock();
+      leave_after(fmt::format("a collective has not ended within {} s", timeout_.count() / 1000));
+    }
     if (stopping_ || failed_ || Clock::now() - last_answer_.load() < silence_.load() + beat_every_) continue;
     lock.unlock();
     leave_without_store();

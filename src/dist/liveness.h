@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -56,6 +57,10 @@ class Liveness {
   /// After a collective has failed with `reason`: finds out who is to blame, says so once in the job, and leaves the
   /// process with exit code 5.
   [[noreturn]] void leave_after(const std::string& reason);
+
+  /// Asked with each beat whether a collective of this rank takes too long; then it leaves as after a failed one.
+  /// Empty: nothing is asked any more.
+  void watch(std::function<bool()> is_overdue);
 
   /// Says goodbye and ends the thread; rank 0 waits for the others' goodbyes.
   void finish();
@@ -112,6 +117,7 @@ class Liveness {
   std::atomic<std::chrono::steady_clock::time_point> woke_{};  // after this process itself was stopped for long
   std::atomic<bool> failed_{false};                            // by an exception of this rank's own
   bool phase_is_new_ = false;
+  std::function<bool()> is_overdue_;
   std::atomic<std::chrono::steady_clock::time_point> last_answer_;  // of the store to the beats
   std::thread beats_, guard_;
 };

@@ -1,6 +1,7 @@
 #include "qtune/ops/device.h"
 
 #include <ATen/Context.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
 
@@ -9,6 +10,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "qtune/base/error.h"
 #include "qtune/base/log.h"
 #include "qtune/base/memory.h"
 #include "qtune/ops/device_ops.h"
@@ -79,12 +81,19 @@ const GpuSupport& load_gpu_support() {
   return support;
 }
 
-at::Device choose_device(DeviceChoice choice) {
+at::Device choose_device(DeviceChoice choice, int local_rank) {
   if (choice == DeviceChoice::kCpuOnly) return at::kCPU;
   const GpuSupport& gpus = load_gpu_support();
   if (gpus.gpu_unused) spdlog::warn("this machine has a GPU, but it is not used: {}", gpus.why_none);
   if (gpus.num_devices == 0) return at::kCPU;
-  const at::Device device(at::kCUDA, 0);
+  if (gpus.num_devices > 1 && local_rank >= gpus.num_devices) {
+    throw ConfigError(fmt::format(
+        "local rank {}: expected a GPU for each rank of this host, found {} GPUs ---> start fewer ranks here, "
+        "or use_cpu: true",
+        local_rank, gpus.num_devices));
+  }
+  const at::Device device(at::kCUDA, static_cast<at::DeviceIndex>(gpus.num_devices == 1 ? 0 : local_rank));
+  c10::impl::getDeviceGuardImpl(at::kCUDA)->setDevice(device);
   spdlog::info("GPU: {}", device_ops(at::kCUDA)->describe());
   // Products that are split over their inner dimension add their parts in float32.
   at::globalContext().setAllowBF16ReductionCuBLAS(false);

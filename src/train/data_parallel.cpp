@@ -1,5 +1,7 @@
 #include "data_parallel.h"
 
+#include <ATen/ops/stack.h>
+#include <ATen/ops/sum.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -48,6 +50,12 @@ std::vector<Reader> readers_of(std::vector<std::string> texts) {
   std::vector<Reader> readers;
   for (std::string& text : texts) readers.emplace_back(static_cast<int>(readers.size()), std::move(text));
   return readers;
+}
+
+/// Equal for equal values; other values give another sum, but for a chance of one in 2^32 and for swapped places.
+at::Tensor sum_of_bits(const at::Tensor& values) {
+  const at::ScalarType bits = values.element_size() == 4 ? at::kInt : at::kShort;
+  return values.view(bits).sum(at::kLong);
 }
 
 /// "model.layers.12.mlp.up_proj.weight", with or without what PEFT puts before it. -1: of no layer.
@@ -121,6 +129,31 @@ void share_weights(Communicator& communicator, Model& model) {
   }
   for (Communicator::Pending& p : pending) p.wait();
   if (model.options().compute_dtype != at::kFloat) model.refresh_compute_weights();
+}
+
+void check_equal_weights(Communicator& communicator, Model& model) {
+  if (communicator.world_size() == 1) return;
+  std::vector<const Parameter*> parameters;
+  for (const Parameter& p : model.base_parameters()) parameters.push_back(&p);
+  if (model.lora()) {
+    for (const Parameter& p : model.parameters()) parameters.push_back(&p);
+  }
+  std::vector<at::Tensor> sums;
+  for (const Parameter* p : parameters) sums.push_back(sum_of_bits(p->master.defined() ? p->master : p->compute));
+  const at::Tensor own = at::stack(sums).to(at::kCPU);
+  const auto texts = communicator.gather_bytes(
+      {static_cast<const char*>(own.data_ptr()), static_cast<size_t>(own.numel()) * sizeof(int64_t)});
+  const auto sum_at = [](const std::string& text, size_t i) {
+    return text.substr(i * sizeof(int64_t), sizeof(int64_t));
+  };
+  for (size_t rank = 1; rank < texts.size(); ++rank) {
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      if (sum_at(texts[rank], i) == sum_at(texts[0], i)) continue;
+      throw DistError(
+          fmt::format("{}: rank {} has other values than rank 0 ---> do all ranks read the same model and checkpoint?",
+                      parameters[i]->name, rank));
+    }
+  }
 }
 
 GradientReducer::GradientReducer(Model& model, Communicator& communicator)

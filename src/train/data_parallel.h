@@ -35,6 +35,10 @@ std::vector<double> gather_values(Communicator& communicator, std::span<const in
 /// After an update by shards (zero_stage: 1): every rank gets the other ranks' slices of the weights.
 void share_weights(Communicator& communicator, Model& model);
 
+/// Holds all ranks' weights against rank 0's: the model's own and the adapter's, by a sum of each tensor's bits.
+/// Throws: DistError naming the first tensor that differs, and the rank.
+void check_equal_weights(Communicator& communicator, Model& model);
+
 /// Sums gradients over ranks, a layer at a time while backward goes on with the next. Every rank makes the same
 /// reductions in the same order, whatever it has kept.
 class GradientReducer {

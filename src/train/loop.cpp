@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 
+#include "data_parallel.h"
 #include "nonfinite.h"
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
@@ -21,8 +22,8 @@
 #include "qtune/train/train.h"
 #include "run.h"
 #include "signals.h"
-
 #include "tensorboard_report.h"
+
 namespace qtune {
 namespace {
 
@@ -60,8 +61,8 @@ class TrainingLoop {
     MetricsWriter metrics;
     DecisionLog decisions;
     ProgressBar progress;
-  };
     std::optional<TensorBoardReport> tensorboard;
+  };
   void clear_progress() {
     if (outputs_) outputs_->progress.clear();
   }
@@ -80,8 +81,7 @@ void TrainingLoop::show_phase(const char* phase) {
 /// A signal may reach one rank and not, or later, another: all stop after the same step.
 bool TrainingLoop::someone_stops(const StopRequest& stop) {
   if (run_.communicator->world_size() == 1) return stop.asked();
-  const at::Tensor asked =
-      at::full({1}, stop.asked() ? 1 : 0, at::TensorOptions(at::kInt).device(run_.model.options().device));
+  const at::Tensor asked = at::full({1}, stop.asked() ? 1 : 0, at::kInt);
   run_.communicator->all_reduce_sum(asked);
   return asked.item<int32_t>() > 0;
 }
@@ -142,6 +142,7 @@ void TrainingLoop::sync_logs() {
 std::filesystem::path TrainingLoop::save_checkpoint_now(CheckpointContent content) {
   check_weights(run_);
   show_phase("save");
+  check_equal_weights(*run_.communicator, run_.model);  // never save what only one rank has
   const bool sharded = run_.optimizer->shard().count > 1;
   if (!outputs_ && !sharded) return {};  // rank 0 saves; the next step's exchange waits for it
   if (outputs_) sync_logs();
@@ -204,7 +205,7 @@ void TrainingLoop::finish() {
 }
 
 int TrainingLoop::drive() {
-  const StopRequest stop;
+  const StopRequest stop(/*notices=*/run_.communicator->is_first());
   if (config().eval_on_start && run_.state.step == 0) evaluate_now();
   if (run_.state.step > 0) evaluate_if_due();  // a run that was stopped left it to this one
   while (run_.state.step < run_.state.total_steps) {
@@ -264,16 +265,19 @@ int run_training(const LoadedConfig& loaded) {
   log_notes(loaded);
   share_cores(launch);
   if (c.full_determinism) use_deterministic_kernels();
-  const at::Device device = choose_device(c.use_cpu ? DeviceChoice::kCpuOnly : DeviceChoice::kGpuIfAny);
+  const at::Device device = choose_device(c.use_cpu ? DeviceChoice::kCpuOnly : DeviceChoice::kGpuIfAny, launch.local_rank);
   const auto communicator = std::make_shared<Communicator>(
       launch, CommunicatorOptions{.timeout = std::chrono::seconds(c.ddp_timeout), .device = device});
   try {
     return train(loaded, log, communicator, device);
   } catch (const Error& e) {
-    if (communicator->report_failure(e.what())) throw;
-    throw Error("", e.exit_code());  // another rank says it
+    if (communicator->world_size() == 1) throw;
+    communicator->report_failure(e.what());
+    throw Error("", e.exit_code());  // it has been said
   } catch (const std::exception& e) {
-    if (communicator->report_failure(e.what())) throw;
+    if (communicator->world_size() == 1) throw;
+    const std::string message = e.what();
+    communicator->report_failure(message.substr(0, message.find('\n')));  // LibTorch's have a stack trace behind it
     throw Error("");
   }
 }

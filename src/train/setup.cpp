@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "data_parallel.h"
 #include "memory_plan.h"
 #include "output_dir.h"
 #include "plan.h"
@@ -194,6 +195,7 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
   if (run.resumed_from) resume(run);
   run.sampler = std::make_unique<StepSampler>(plan.epochs, run.state.step);
   check_ranks_agree(run);
+  check_equal_weights(*run.communicator, run.model);
   describe(run);
   if (run.communicator->is_first()) take_over_folder(run);
   open_log(run);

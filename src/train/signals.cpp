@@ -13,7 +13,8 @@ namespace {
 
 volatile std::sig_atomic_t stop_requests = 0;
 timespec first_request;
-struct sigaction old_int, old_term;
+volatile std::sig_atomic_t says_so = 0;
+struct sigaction old_int, old_term, old_usr1;
 
 void on_signal(int signal) {
   timespec now;
@@ -27,6 +28,7 @@ void on_signal(int signal) {
   }
   first_request = now;
   stop_requests = 1;
+  if (says_so == 0) return;
   // Only async-signal-safe calls here: write(2), no streams.
   constexpr char text[] = "\nstopping after this step; a checkpoint will be saved (Ctrl-C again: stop at once)\n";
   [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, text, sizeof text - 1);
@@ -34,18 +36,21 @@ void on_signal(int signal) {
 
 }  // namespace
 
-StopRequest::StopRequest() {
+StopRequest::StopRequest(bool notices) {
+  says_so = notices ? 1 : 0;
   stop_requests = 0;
   struct sigaction action {};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
   sigaction(SIGINT, &action, &old_int);
   sigaction(SIGTERM, &action, &old_term);
+  sigaction(SIGUSR1, &action, &old_usr1);
 }
 
 StopRequest::~StopRequest() {
   sigaction(SIGINT, &old_int, nullptr);
   sigaction(SIGTERM, &old_term, nullptr);
+  sigaction(SIGUSR1, &old_usr1, nullptr);
 }
 
 bool StopRequest::asked() const { return stop_requests > 0; }

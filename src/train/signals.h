@@ -1,13 +1,14 @@
-// SIGINT and SIGTERM ask the training to stop after the current step. One more SIGINT, a second or
+// SIGINT, SIGTERM and SIGUSR1 (Slurm's --signal, or through mpirun) ask the training to stop after the current step. One more SIGINT, a second or
 // more later, ends it at once.
 #pragma once
 
 namespace qtune {
 
-/// Handles both signals while it lives, and puts back what was there before.
+/// Handles these signals while it lives, and puts back what was there before.
 class StopRequest {
  public:
-  StopRequest();
+  /// notices: says on the console that the signal has come; one rank of several does.
+  explicit StopRequest(bool notices);
   ~StopRequest();
   StopRequest(const StopRequest&) = delete;
   StopRequest& operator=(const StopRequest&) = delete;

@@ -36,6 +36,7 @@ struct ProcessOptions {
   FileLimitAction at_limit = FileLimitAction::kFailWrite;
   std::chrono::seconds timeout{120};
   std::vector<std::string> environment;  // "NAME=value", besides the test's own
+  std::filesystem::path directory;       // where it runs; empty: where the test does
 };
 
 struct ProcessResult {
@@ -123,6 +124,7 @@ class QtuneProcess {
     redirect(in, O_RDONLY, STDIN_FILENO);
     redirect(out, O_WRONLY | O_CREAT | O_TRUNC, STDOUT_FILENO);
     redirect(err, O_WRONLY | O_CREAT | O_TRUNC, STDERR_FILENO);
+    if (!options.directory.empty() && ::chdir(options.directory.c_str()) != 0) _exit(126);
     if (options.file_limit_bytes) {
       const rlimit size{*options.file_limit_bytes, *options.file_limit_bytes}, no_core{0, 0};
       if (::setrlimit(RLIMIT_CORE, &no_core) != 0 || ::setrlimit(RLIMIT_FSIZE, &size) != 0) _exit(126);

@@ -1,5 +1,5 @@
 // What ranks say to each other: collectives, each made by every rank in the same order, and watch over who is still
-// there. Over LibTorch's c10d: Gloo, for tensors on the CPU.
+// there. Over LibTorch's c10d: Gloo for tensors on the CPU, NCCL for those on GPUs.
 //
 // A rank that dies, stops, throws or is cut off ends all others: each finds out within the timeout plus 10 s, one says
 // what happened (rank, host, phase), and all leave with exit code 5. Nothing waits for ever.
@@ -22,13 +22,17 @@ struct CommunicatorOptions {
   std::chrono::seconds timeout{1800};  // ddp_timeout: the longest that a rank may keep the others waiting
   /// So long without a beat counts as death, if it is shorter than the timeout: a beat needs one awake thread only.
   std::chrono::seconds silence{30};
-  at::Device device = at::kCPU;  // of the tensors of the collectives
+  /// A GPU: collectives of its tensors go through NCCL, those of CPU tensors through Gloo. It is the process's current
+  /// one, chosen before (ops/device.h).
+  at::Device device = at::kCPU;
+  /// One process by itself makes a process group too (for tests).
+  bool connect_alone = false;
 };
 
 /// What a communicator has moved and waited for. Bytes are those handed to collectives, not what the wire carries.
 struct CommunicatorCounts {
   int64_t all_reduced_bytes = 0, reduce_scattered_bytes = 0, all_gathered_bytes = 0, broadcast_bytes = 0;
-  double seconds_waited = 0;
+  double seconds_waited = 0;  // for tensors on the CPU
 };
 
 class Communicator {
@@ -36,7 +40,8 @@ class Communicator {
   /// One process by itself: collectives leave tensors as they are.
   Communicator();
   /// Meets the other ranks. One rank: as above.
-  /// Throws: ConfigError where rank 0 can't be found; DistError when not all ranks come within the timeout.
+  /// Throws: ConfigError where rank 0 can't be found, two ranks share a GPU, or some ranks have one and others none;
+  /// DistError when not all ranks come within the timeout.
   Communicator(const Launch& launch, const CommunicatorOptions& options);
   /// Without finish(), the others take this rank for dead.
   ~Communicator();
@@ -48,7 +53,8 @@ class Communicator {
   bool is_first() const { return rank() == 0; }
   const Launch& launch() const;
 
-  // Collectives. Tensors are contiguous, of one dtype and shape on all ranks. When a rank is lost, or
+  // Collectives. Tensors are contiguous, of one dtype, shape and kind of device on all ranks. On GPUs they are enqueued
+  // like everything else there. When a rank is lost, or
   // ranks do not make the same calls, the process ends with exit code 5. Different shapes are a bug that Gloo answers
   // with abort().
 
@@ -90,6 +96,7 @@ class Communicator {
 
  private:
   class Peers;
+  void check_devices();
   std::unique_ptr<Peers> peers_;  // null: one process
   Launch launch_;
   CommunicatorCounts counts_;

@@ -25,9 +25,11 @@ const GpuSupport& load_gpu_support();
 
 enum class DeviceChoice { kGpuIfAny, kCpuOnly };
 
-/// The device to compute on: the first GPU where there is one, else, and with kCpuOnly, the CPU. Says in the log which
-/// GPU it is, or warns of one that this build can't use.
-at::Device choose_device(DeviceChoice choice);
+/// The device to compute on: the GPU of this rank where there is one, else, and with kCpuOnly, the CPU. It becomes
+/// LibTorch's current one in the calling thread. Says in the log which GPU it is, or warns of one that this build can't
+/// use. local_rank: among the processes of this host; where a launcher shows each process one GPU, it is that one.
+/// Throws: ConfigError for a local rank beyond the GPUs of the host.
+at::Device choose_device(DeviceChoice choice, int local_rank = 0);
 
 /// Equal runs give equal bits on a GPU too: LibTorch's deterministic forms of attention and products (qtune's own
 /// kernels are deterministic always). Call it before choose_device.
