@@ -14,6 +14,7 @@ void add_bench_command(CLI::App& app, Action& action);
 void add_chat_command(CLI::App& app, Action& action);
 void add_config_command(CLI::App& app, Action& action);
 void add_convert_command(CLI::App& app, Action& action);
+void add_eval_command(CLI::App& app, Action& action);
 void add_generate_command(CLI::App& app, Action& action);
 void add_inspect_command(CLI::App& app, Action& action);
 void add_score_command(CLI::App& app, Action& action);

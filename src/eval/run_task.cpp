@@ -1,0 +1,211 @@
+#include "qtune/eval/run_task.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "item_file.h"
+#include "item_progress.h"
+#include "qtune/base/error.h"
+#include "qtune/eval/generate.h"
+#include "qtune/eval/likelihood.h"
+#include "qtune/jinja/python_text.h"
+#include "results.h"
+
+namespace qtune {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::vector<int32_t> encode(const EvalTexts& texts, std::string_view text) {
+  std::vector<int32_t> ids = texts.tokenizer->encode(text);
+  if (texts.text_start && (ids.empty() || ids[0] != *texts.text_start)) ids.insert(ids.begin(), *texts.text_start);
+  return ids;
+}
+
+/// The items of one task that are still to be answered.
+class TaskRun {
+ public:
+  TaskRun(Model& model, const EvalTexts& texts, const PreparedTask& task, const EvalSettings& settings)
+      : model_(model),
+        texts_(texts),
+        task_(task),
+        batch_size_(settings.batch_size),
+        file_(settings.out, task.task.name, task.settings),
+        pending_(missing()),
+        progress_(task.task.name, task.items.size() - pending_.size(), task.items.size()) {}
+
+  void answer() {
+    switch (task_.task.kind) {
+      case TaskKind::kRanking:
+        return rank_choices();
+      case TaskKind::kWholeTextRanking:
+        return rank_texts();
+      case TaskKind::kGeneration:
+        return generate_answers();
+    }
+  }
+
+  const std::map<size_t, Json>& metrics() const { return file_.metrics(); }
+
+ private:
+  std::vector<size_t> missing() const {
+    std::vector<size_t> items;
+    for (size_t i = 0; i < task_.items.size(); ++i) {
+      if (!file_.has(i)) items.push_back(i);
+    }
+    return items;
+  }
+
+  Json line_of(size_t i) const {
+    return {{"doc_id", i}, {"place", task_.items[i].id.place()}, {"prompt", task_.prompts[i]}};
+  }
+
+  void write(Json line, const AnswerScore& score) {
+    line["extracted"] = score.extracted;
+    Json metrics = Json::object();
+    for (const auto& [name, value] : score.metrics) metrics[name] = value;
+    line["metrics"] = metrics;
+    file_.add(line);
+    progress_.add_one();
+  }
+
+  ContinuationRequest request_of(size_t i) const {
+    ContinuationRequest request;
+    for (const std::string& choice : task_.items[i].choices) {
+      EncodedPair pair = encode_pair(texts_, task_.prompts[i], task_.before_answer + choice);
+      request.context = std::move(pair.context);
+      request.continuations.push_back(std::move(pair.continuation));
+    }
+    return request;
+  }
+
+  void rank_choices() {
+    std::vector<ContinuationRequest> requests;
+    for (const size_t i : pending_) requests.push_back(request_of(i));
+    continuation_logprobs(model_, requests, batch_size_, [&](size_t k, const std::vector<double>& logprobs) {
+      const TaskItem& item = task_.items[pending_[k]];
+      Json line = line_of(pending_[k]);
+      line["choices"] = item.choices;
+      line["gold"] = item.gold_choice;
+      line["logprobs"] = logprobs;
+      line["num_tokens"] = Json::array();
+      for (const auto& ids : requests[k].continuations) line["num_tokens"].push_back(ids.size());
+      write(std::move(line), score_ranking(item, logprobs));
+    });
+  }
+
+  void rank_texts() {
+    for (const size_t i : pending_) {
+      const TaskItem& item = task_.items[i];
+      std::vector<std::vector<int32_t>> ids;
+      for (const std::string& choice : item.choices) {
+        ids.push_back(encode(texts_, task_.prompts[i] + task_.before_answer + choice));
+      }
+      const std::vector<double> mean_nll = whole_text_nll(model_, ids);
+      Json line = line_of(i);
+      line["choices"] = item.choices;
+      line["gold"] = item.gold_choice;
+      line["mean_nll"] = mean_nll;
+      write(std::move(line), score_whole_texts(item, mean_nll));
+    }
+  }
+
+  /// The prompt's tokens; one too long for the model loses its start, as in lm-eval.
+  std::vector<int32_t> prompt_ids(size_t i) const {
+    std::vector<int32_t> ids = encode(texts_, task_.prompts[i]);
+    const int64_t room = texts_.max_positions - task_.task.max_new_tokens;
+    if (room < 1) {
+      throw ConfigError(fmt::format("--max-new-tokens: expected fewer than the model's {} positions, found {}",
+                                    texts_.max_positions, task_.task.max_new_tokens));
+    }
+    if (static_cast<int64_t>(ids.size()) > room) ids.erase(ids.begin(), ids.end() - room);
+    return ids;
+  }
+
+  GenerateOptions generate_options() const {
+    GenerateOptions options{.max_new_tokens = task_.task.max_new_tokens, .stop_ids = texts_.stop_ids};
+    // A stop text that is a special token gives no text that could be looked for.
+    for (const std::string& text : task_.task.stop_texts) {
+      const auto id = texts_.tokenizer->token_to_id(text);
+      if (id && texts_.stream.silent_ids.contains(*id)) options.stop_ids.push_back(*id);
+    }
+    return options;
+  }
+
+  void generate_answers() {
+    std::vector<std::vector<int32_t>> prompts;
+    for (const size_t i : pending_) prompts.push_back(prompt_ids(i));
+    std::vector<size_t> order(pending_.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return prompts[a].size() > prompts[b].size(); });
+    std::vector<std::vector<int32_t>> sorted;
+    for (const size_t k : order) sorted.push_back(std::move(prompts[k]));
+    if (sorted.empty()) return;
+    TextStream::Options stream_options = texts_.stream;
+    stream_options.stop_texts = task_.task.stop_texts;
+    std::map<size_t, TextStream> streams;
+    const auto stream = [&](size_t k) -> TextStream& {
+      return streams.try_emplace(k, *texts_.tokenizer, stream_options).first->second;
+    };
+    generate_batch(model_, sorted, generate_options(),
+                   {.batch_size = batch_size_,
+                    .on_token =
+                        [&](size_t k, int32_t id) {
+                          stream(k).add(id);
+                          return !stream(k).stopped();
+                        },
+                    .on_finished =
+                        [&](size_t k, const Generation& g) {
+                          stream(k).finish();
+                          write_answer(pending_[order[k]], sorted[k].size(), g, stream(k));
+                          streams.erase(k);
+                        }});
+  }
+
+  void write_answer(size_t i, size_t prompt_tokens, const Generation& generation, const TextStream& stream) {
+    const TaskItem& item = task_.items[i];
+    Json line = line_of(i);
+    line["prompt_tokens"] = prompt_tokens;
+    line["raw"] = stream.text();
+    line["tokens"] = generation.ids;
+    line["finish_reason"] = stream.stopped() ? "stop" : finish_reason_name(generation.reason);
+    line["gold"] = item.golds;
+    write(std::move(line), task_.task.score(item, stream.text()));
+  }
+
+  Model& model_;
+  const EvalTexts& texts_;
+  const PreparedTask& task_;
+  int64_t batch_size_;
+  ItemFile file_;
+  std::vector<size_t> pending_;
+  ItemProgress progress_;
+};
+
+}  // namespace
+
+EncodedPair encode_pair(const EvalTexts& texts, const std::string& context, const std::string& continuation) {
+  const size_t kept = context.size() - space_suffix(context);
+  EncodedPair pair{.context = encode(texts, context.substr(0, kept)),
+                   .continuation = encode(texts, context + continuation)};
+  const size_t size = std::min(pair.context.size(), pair.continuation.size());
+  pair.continuation.erase(pair.continuation.begin(), pair.continuation.begin() + static_cast<int64_t>(size));
+  if (pair.continuation.empty()) {
+    throw DataError(
+        fmt::format("likelihood of \"{}\": expected tokens of its own behind the prompt, found none", continuation));
+  }
+  return pair;
+}
+
+std::vector<MetricResult> run_task(Model& model, const EvalTexts& texts, const PreparedTask& task,
+                                   const EvalSettings& settings) {
+  TaskRun run(model, texts, task, settings);
+  run.answer();
+  return mean_metrics(task, run.metrics());
+}
+
+}  // namespace qtune
