@@ -112,5 +112,82 @@ TEST(SelectCommand, WrongOptionsAreUsageErrors) {
   EXPECT_EQ(run_qtune({"select", "/no/such/s.jsonl"}).exit_code, kExitData);
 }
 
+/// Two samples; `nll` of the second model is another.
+class SelectByOtherMethods : public testing::Test {
+ protected:
+  void SetUp() override {
+    write("s.jsonl", {{3, 1, 4, 1}, {2, 2}});
+    write("reference.jsonl", {{1, 1, 1, 3}, {1, 2}});
+  }
+  void write(const std::string& name, const std::vector<std::vector<double>>& nll) const {
+    std::string text;
+    for (size_t i = 0; i < nll.size(); ++i) {
+      text +=
+          Json{{"id", i == 0 ? "a" : "b"}, {"nll", nll[i]}, {"entropy", std::vector<double>(nll[i].size(), 1)}}.dump() +
+          "\n";
+    }
+    write_file_atomic(folder_ / name, text);
+  }
+  std::string file(const std::string& name) const { return (folder_ / name).string(); }
+  CommandOutput select(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(), {"select", file("s.jsonl")});
+    return run_qtune(arguments);
+  }
+  /// Kept tokens by sample; a dropped one is null.
+  static Json kept(const CommandOutput& output) {
+    EXPECT_EQ(output.exit_code, kExitOk) << output.err;
+    Json tokens = Json::array();
+    std::istringstream lines(output.out);
+    for (std::string line; std::getline(lines, line);) {
+      const Json decision = Json::parse(line);
+      tokens.push_back(decision.at("kept") ? decision.at("kept_tokens") : Json());
+    }
+    return tokens;
+  }
+
+  TempDir folder_;
+};
+
+TEST_F(SelectByOtherMethods, SamplesAndTokens) {
+  EXPECT_EQ(kept(select({"--sample-method", "longest", "--sample-keep", ".5", "--token-method", "ppl"})),
+            Json::parse("[[1,3],null]"));
+  EXPECT_EQ(kept(select(
+                {"--sample-method", "none", "--token-method", "rho1", "--reference-scores", file("reference.jsonl")})),
+            Json::parse("[[0,2],[0]]"));
+  EXPECT_EQ(kept(select({"--sample-method", "none", "--token-method", "tokencleaning", "--reference-scores",
+                         file("reference.jsonl")})),
+            Json::parse("[[0,2],[0]]"));
+  write_file_atomic(folder_ / "r.jsonl", std::string("{\"id\": \"a\", \"score\": 1}\n{\"id\": \"b\", \"score\": 2}\n"));
+  EXPECT_EQ(kept(select({"--sample-method", "score_file", "--score-file", file("r.jsonl"), "--sample-keep", ".5",
+                         "--token-method", "none"})),
+            Json::parse("[null,[0,1]]"));
+}
+
+TEST_F(SelectByOtherMethods, WhatTheyLackIsSaid) {
+  const auto error = [&](const std::vector<std::string>& arguments, int code) {
+    const CommandOutput output = select(arguments);
+    EXPECT_EQ(output.exit_code, code) << output.err;
+    return output.err;
+  };
+  EXPECT_THAT(error({"--sample-method", "none", "--token-method", "rho1"}, kExitUsage),
+              HasSubstr("--reference-scores: expected a scores file"));
+  EXPECT_THAT(error({"--sample-method", "none", "--token-method", "fastv"}, kExitUsage),
+              HasSubstr("only qtune train sees attention"));
+  EXPECT_THAT(error({"--sample-method", "longest", "--token-method", "none", "--thresholds", file("t")}, kExitUsage),
+              HasSubstr("--thresholds: expected sample method qtuning, found longest"));
+  EXPECT_THAT(error({"--kept-quadrants", "Q7"}, kExitUsage), HasSubstr("expected Q1, Q2, Q3 or Q4, found \"Q7\""));
+  write("reference.jsonl", {{1, 1, 1}, {1, 2}});
+  EXPECT_THAT(
+      error({"--sample-method", "none", "--token-method", "rho1", "--reference-scores", file("reference.jsonl")},
+            kExitData),
+      HasSubstr("reference.jsonl: expected 4 trained tokens of sample \"a\", found 3"));
+}
+
+TEST_F(SelectByOtherMethods, QuadrantsAreTakenFromALine) {
+  EXPECT_EQ(kept(select({"--kept-quadrants", "Q1,Q3", "--sample-keep", "1", "--pruned-quadrants", "Q1,Q2,Q3,Q4",
+                         "--supplement-tokens", "prune"})),
+            Json::parse("[[0,2],[0]]"));  // a's tokens 2 and 3 have the same salience
+}
+
 }  // namespace
 }  // namespace qtune
