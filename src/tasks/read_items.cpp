@@ -46,16 +46,32 @@ std::string text_of(const DataRow& row, const std::string& path) {
   return value.get<std::string>();
 }
 
-std::vector<std::string> texts_of(const DataRow& row, const std::string& path) {
+const Json& list_of(const DataRow& row, const std::string& path) {
   const Json& list = part_of(row, path);
-  if (!list.is_array()) refuse(row, fmt::format("a list of texts in {}", path), list.type_name());
+  if (!list.is_array()) refuse(row, fmt::format("a list in {}", path), list.type_name());
+  return list;
+}
+
+std::vector<std::string> texts_of(const DataRow& row, const std::string& path) {
   std::vector<std::string> texts;
-  for (const Json& text : list) {
+  for (const Json& text : list_of(row, path)) {
     if (!text.is_string())
       refuse(row, fmt::format("a list of texts in {}", path), fmt::format("{} in it", text.type_name()));
     texts.push_back(text);
   }
   return texts;
+}
+
+DataRow squad_row(const DataRow& article, const DataRow& paragraph, const DataRow& question) {
+  Json texts = Json::array();
+  for (const Json& answer : list_of(question, "answers")) {
+    texts.push_back(text_of(DataRow{.value = answer, .id = question.id}, "text"));
+  }
+  return {.value = {{"title", text_of(article, "title")},
+                    {"context", text_of(paragraph, "context")},
+                    {"question", text_of(question, "question")},
+                    {"answers", {{"text", texts}}}},
+          .id = question.id};
 }
 
 TaskItem start(const DataRow& row) { return {.id = row.id, .columns = row.value}; }
@@ -65,10 +81,8 @@ DataRow in_hub_form(const DataRow& row) {
   if (!row.value.contains("question") || !row.value["question"].is_object()) return row;
   DataRow flat = row;
   flat.value["question"] = text_of(row, "question.stem");
-  const Json& choices = part_of(row, "question.choices");
-  if (!choices.is_array()) refuse(row, "a list in question.choices", choices.type_name());
   Json texts = Json::array(), labels = Json::array();
-  for (const Json& choice : choices) {
+  for (const Json& choice : list_of(row, "question.choices")) {
     const DataRow one{.value = choice, .id = row.id};
     texts.push_back(text_of(one, "text"));
     labels.push_back(text_of(one, "label"));
@@ -141,17 +155,12 @@ TaskItem read_math(const DataRow& row) {
 std::vector<DataRow> unfold_squad(const DataRow& file) {
   std::vector<DataRow> rows;
   const auto inside = [&](const Json& value) { return DataRow{.value = value, .id = file.id}; };
-  for (const Json& article : part_of(file, "data")) {
-    for (const Json& paragraph : part_of(inside(article), "paragraphs")) {
-      for (const Json& question : part_of(inside(paragraph), "qas")) {
-        Json texts = Json::array();
-        for (const Json& answer : part_of(inside(question), "answers"))
-          texts.push_back(text_of(inside(answer), "text"));
-        rows.push_back(inside({{"title", text_of(inside(article), "title")},
-                               {"context", text_of(inside(paragraph), "context")},
-                               {"question", text_of(inside(question), "question")},
-                               {"answers", {{"text", texts}}}}));
-      }
+  for (const Json& article_value : list_of(file, "data")) {
+    const DataRow article = inside(article_value);
+    for (const Json& paragraph_value : list_of(article, "paragraphs")) {
+      const DataRow paragraph = inside(paragraph_value);
+      for (const Json& question : list_of(paragraph, "qas"))
+        rows.push_back(squad_row(article, paragraph, inside(question)));
     }
   }
   return rows;
