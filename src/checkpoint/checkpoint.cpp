@@ -26,6 +26,7 @@ using nlohmann::json;
 
 constexpr const char* kManifest = "manifest.json";
 constexpr const char* kState = "trainer_state.json";
+constexpr const char* kMaster = "master";
 constexpr const char* kOptimizer = "optimizer.safetensors";
 
 /// One list of the state's fields: writing and reading walk it.
@@ -53,7 +54,7 @@ std::span<const std::byte> bytes_of(const at::Tensor& t) {
   return {static_cast<const std::byte*>(t.data_ptr()), t.nbytes()};
 }
 
-std::string optimizer_file(const OptimizerShard& shard) {
+std::string optimizer_file(const Shard& shard) {
   if (shard.count == 1) return kOptimizer;
   return fmt::format("optimizer-{:05}-of-{:05}.safetensors", shard.rank + 1, shard.count);
 }
@@ -72,6 +73,7 @@ void write_optimizer(const fs::path& folder, Optimizer& optimizer) {
   for (const ParameterState& s : optimizer.state()) {
     add("exp_avg", s, s.exp_avg);
     add("exp_avg_sq", s, s.exp_avg_sq);
+    if (s.master.defined()) add(kMaster, s, s.master);
   }
   write_safetensors(folder / optimizer_file(optimizer.shard()), std::move(tensors));
 }
@@ -88,10 +90,11 @@ std::vector<fs::path> optimizer_files(const fs::path& checkpoint) {
   return files;
 }
 
-/// The moments of a checkpoint, whole or in slices, and any part of them.
-class StoredMoments {
+/// The optimizer's tensors in a checkpoint (moments, and masters where those were sliced), whole or in slices, and any
+/// part of them.
+class StoredState {
  public:
-  explicit StoredMoments(const fs::path& checkpoint) : checkpoint_(checkpoint) {
+  explicit StoredState(const fs::path& checkpoint) : checkpoint_(checkpoint) {
     for (const fs::path& path : optimizer_files(checkpoint)) files_.push_back(std::make_unique<SafetensorsFile>(path));
     for (const auto& file : files_) {
       for (const TensorView& view : file->tensors()) {
@@ -105,7 +108,9 @@ class StoredMoments {
     }
   }
 
-  /// target = the elements from `begin` on of the moment called `name`.
+  bool has(const std::string& name) const { return slices_.contains(name); }
+
+  /// target = the elements from `begin` on of the tensor called `name`.
   void fill(const std::string& name, int64_t begin, const at::Tensor& target) const {
     const at::Tensor host = target.is_cpu() ? target : at::empty(target.sizes(), target.scalar_type());
     float* const values = host.data_ptr<float>();
@@ -195,7 +200,7 @@ void fill(const fs::path& file, const TensorView* view, const std::string& name,
   if (!target.is_cpu()) target.copy_(host);
 }
 
-void load_trained(const fs::path& checkpoint, Model& model) {
+void load_trained(const fs::path& checkpoint, Model& model, const StoredState& stored) {
   const fs::path adapter = checkpoint / kLoraWeightsFile;
   if (fs::exists(adapter) != model.lora().has_value()) {
     throw CheckpointError(
@@ -214,7 +219,18 @@ void load_trained(const fs::path& checkpoint, Model& model) {
                     (checkpoint / kLoraConfigFile).string(), model.lora()->scale(), scale));
   }
   const ModelWeights weights(checkpoint);
-  for (const Parameter& p : model.parameters()) fill(checkpoint, weights.find(p.name), p.name, p.master);
+  for (Parameter& p : model.parameters()) {
+    if (!p.master_begin) {
+      fill(checkpoint, weights.find(p.name), p.name, p.master);
+    } else {
+      const at::Tensor values = at::empty(p.compute.sizes(), at::kFloat);
+      fill(checkpoint, weights.find(p.name), p.name, values);
+      assign(p, values);
+    }
+    // Where masters were sliced, the weights' file has them rounded.
+    const std::string name = std::string(kMaster) + "." + p.name;
+    if (p.master.defined() && stored.has(name)) stored.fill(name, p.master_begin.value_or(0), p.master.view({-1}));
+  }
 }
 
 }  // namespace
@@ -357,16 +373,16 @@ void load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& optimi
                     "name it as model_name_or_path to start from its weights",
                     checkpoint.string(), kOptimizer));
   }
-  load_trained(checkpoint, model);
+  const StoredState stored(checkpoint);
+  load_trained(checkpoint, model, stored);
   model.refresh_compute_weights();
-  const StoredMoments moments(checkpoint);
   for (ParameterState& s : optimizer.state()) {
     for (const auto& [moment, target] : {std::pair{"exp_avg.", s.exp_avg}, std::pair{"exp_avg_sq.", s.exp_avg_sq}}) {
       const std::string name = moment + s.name;
-      if (optimizer.shard().count == 1 && !moments.is_sharded()) {
-        fill(moments.place(), moments.whole(name), name, target);
+      if (optimizer.shard().count == 1 && !stored.is_sharded()) {
+        fill(stored.place(), stored.whole(name), name, target);
       } else {
-        moments.fill(name, s.begin, target);
+        stored.fill(name, s.begin, target);
       }
     }
   }

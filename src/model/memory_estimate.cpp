@@ -53,9 +53,10 @@ MemoryEstimate estimate_training_memory(const ModelConfig& c, const TrainingShap
   const int64_t trained = shape.lora ? count_lora_parameters(c, *shape.lora) : p;
   const int64_t input_per_token = kFloat * c.hidden_size, saved = saved_per_token(c, element);
   MemoryEstimate m;
-  m.weights = trained * kFloat + (half ? trained * element : 0) + (shape.lora ? p * element : 0);
+  const int64_t masters = trained * kFloat / (half && !shape.lora ? shape.num_shards : 1);
+  m.weights = masters + (half ? trained * element : 0) + (shape.lora ? p * element : 0);
   m.gradients = trained * kFloat;
-  m.optimizer = 2 * trained * kFloat;
+  m.optimizer = 2 * trained * kFloat / shape.num_shards;
   m.activations = shape.num_tokens *
                   (c.num_layers * input_per_token + (shape.gradient_checkpointing ? saved : c.num_layers * saved));
   m.workspace = workspace_bytes(c, shape, element);

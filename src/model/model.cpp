@@ -148,6 +148,15 @@ std::vector<Parameter>& Model::parameters() {
   return lora() ? state_->weights.lora_parameters : state_->weights.parameters;
 }
 
+void assign(Parameter& p, const at::Tensor& values) {
+  if (p.master_begin) {
+    if (p.master.defined()) p.master.copy_(values.view({-1}).narrow(0, *p.master_begin, p.master.numel()));
+  } else if (p.master.defined()) {
+    p.master.copy_(values);
+  }
+  convert_into(values.to(p.compute.device()), p.compute);
+}
+
 void Model::zero_gradients() {
   for (Parameter& p : parameters()) p.gradient.zero_();
 }
@@ -161,7 +170,10 @@ std::optional<DropoutStream> Model::dropout_of(uint64_t module) const { return s
 
 void Model::refresh_compute_weights() {
   for (Parameter& p : parameters()) {
-    if (p.master.defined()) convert_into(p.master, p.compute);
+    if (!p.master.defined()) continue;
+    const at::Tensor target =
+        p.master_begin ? p.compute.view({-1}).narrow(0, *p.master_begin, p.master.numel()) : p.compute;
+    convert_into(p.master, target);
   }
 }
 
@@ -308,7 +320,7 @@ namespace {
 std::vector<TensorToWrite> tensors_to_write(const std::vector<Parameter>& parameters, Dtype dtype) {
   std::vector<TensorToWrite> tensors;
   for (const Parameter& p : parameters) {
-    const at::Tensor source = p.master.defined() ? p.master : p.compute;
+    const at::Tensor source = p.best_values();
     TensorToWrite t{.name = p.name, .dtype = dtype, .shape = source.sizes().vec(), .values = {}};
     t.values = [source, dtype](const ByteSink& sink) {
       constexpr int64_t kPiece = 1 << 20;

@@ -20,7 +20,12 @@ WeightTensors allocate_weight(at::IntArrayRef shape, at::ScalarType dtype, const
   WeightTensors w;
   w.compute = at::empty(shape, of_type(dtype));
   if (options.use == ModelUse::kTraining) {
-    w.master = dtype == at::kFloat ? w.compute : at::empty(shape, of_type(at::kFloat));
+    const bool sliced = options.master_shard.count > 1 && !options.adapter;
+    if (dtype == at::kFloat) {
+      w.master = w.compute;
+    } else if (!sliced) {
+      w.master = at::empty(shape, of_type(at::kFloat));
+    }
     w.gradient = at::zeros(shape, of_type(at::kFloat));
   }
   return w;
@@ -119,7 +124,18 @@ void check_tensors(const ModelWeights& weights, const ModelConfig& config) {
 /// Fills weights from checked files and lists them as parameters.
 class Loader {
  public:
-  Loader(const ModelWeights& weights, ModelWeightTensors& target) : weights_(weights), target_(target) {}
+  Loader(const ModelWeights& weights, const ModelConfig& config, const ModelOptions& options,
+         ModelWeightTensors& target)
+      : weights_(weights), target_(target) {
+    if (options.use != ModelUse::kTraining || options.master_shard.count == 1) return;
+    std::vector<int64_t> sizes;
+    for_each_tensor(
+        config, [&](const std::string&, const std::vector<int64_t>& shape) { sizes.push_back(*num_values(shape)); });
+    own_slices_.resize(sizes.size());
+    for (const ShardSlice& slice : shard_slices(sizes, options.master_shard.count)) {
+      if (slice.rank == options.master_shard.rank) own_slices_[slice.tensor] = slice;
+    }
+  }
 
   /// Fills rows [first_row, first_row + rows) of `whole`.
   void load(const std::string& name, const WeightTensors& whole, int64_t first_row, int64_t rows) {
@@ -129,16 +145,30 @@ class Loader {
     p.master = part(whole.master);
     p.gradient = part(whole.gradient);
     const TensorView& view = *weights_.find(name);
-    read_weight(view, p.master.defined() ? p.master : p.compute);
-    if (p.master.defined()) convert_into(p.master, p.compute);
+    if (!own_slices_.empty() && !p.master.defined()) {
+      load_slice(view, own_slices_.at(target_.parameters.size()), p);
+    } else {
+      read_weight(view, p.master.defined() ? p.master : p.compute);
+      if (p.master.defined()) convert_into(p.master, p.compute);
+    }
     target_.parameters.push_back(std::move(p));
   }
 
   void load(const std::string& name, const WeightTensors& whole) { load(name, whole, 0, whole.compute.size(0)); }
 
  private:
+  /// All values pass through float32 once: they are rounded to compute weights, and this rank's slice is kept.
+  static void load_slice(const TensorView& view, const ShardSlice& slice, Parameter& p) {
+    const at::Tensor values = at::empty(p.compute.sizes(), p.compute.options().dtype(at::kFloat));
+    read_weight(view, values);
+    p.master_begin = slice.begin;
+    if (slice.size > 0) p.master = at::empty({slice.size}, values.options());
+    assign(p, values);
+  }
+
   const ModelWeights& weights_;
   ModelWeightTensors& target_;
+  std::vector<ShardSlice> own_slices_;  // of each parameter; empty: masters are whole
 };
 
 LayerWeights load_layer(Loader& loader, int64_t index, const ModelConfig& c, const ModelOptions& o) {
@@ -189,7 +219,7 @@ ModelWeightTensors load_weights(const std::filesystem::path& folder, const Model
   const ModelWeights files(folder);
   check_tensors(files, config);
   ModelWeightTensors w;
-  Loader loader(files, w);
+  Loader loader(files, config, options, w);
   w.embedding = allocate_weight({config.vocab_size, config.hidden_size}, options.compute_dtype, options);
   loader.load("model.embed_tokens.weight", w.embedding);
   for (int64_t i = 0; i < config.num_layers; ++i) w.layers.push_back(load_layer(loader, i, config, options));

@@ -14,7 +14,7 @@ namespace qtune {
 
 /// A weight in its three roles; undefined where the use does not need it.
 struct WeightTensors {
-  at::Tensor compute, master, gradient;
+  at::Tensor compute, master, gradient;  // master: undefined where only slices are held, too
 };
 
 /// The adapters of one matrix, which may hold several modules' rows.

@@ -9,41 +9,34 @@
 namespace qtune {
 
 std::vector<ShardSlice> shard_slices(Model& model, int count) {
-  int64_t total = 0;
-  for (const Parameter& p : model.parameters()) total += p.master.numel();
-  std::vector<ShardSlice> slices;
-  int64_t first = 0;  // element of all parameters that this one begins with
-  for (size_t i = 0; i < model.parameters().size(); ++i) {
-    const int64_t end = first + model.parameters()[i].master.numel();
-    for (int rank = 0; rank < count; ++rank) {
-      const int64_t from = std::max(first, total * rank / count), to = std::min(end, total * (rank + 1) / count);
-      if (from < to) slices.push_back({.rank = rank, .parameter = i, .begin = from - first, .size = to - from});
-    }
-    first = end;
-  }
-  return slices;
+  std::vector<int64_t> sizes;
+  for (const Parameter& p : model.parameters()) sizes.push_back(p.compute.numel());
+  return shard_slices(sizes, count);
 }
 
-Optimizer::Optimizer(Model& model, const AdamWOptions& options, OptimizerShard shard)
-    : options_(options), shard_(shard) {
+Optimizer::Optimizer(Model& model, const AdamWOptions& options, Shard shard) : options_(options), shard_(shard) {
   std::vector<AdamWTensor> tensors;
   std::vector<at::Tensor> gradients;
   for (const Parameter& p : model.parameters()) gradients.push_back(p.gradient);
   for (const ShardSlice& slice : shard_slices(model, shard.count)) {
     if (slice.rank != shard.rank) continue;
-    const Parameter& p = model.parameters()[slice.parameter];
+    const Parameter& p = model.parameters()[slice.tensor];
     const auto part = [&](const at::Tensor& t) {
       return shard.count == 1 ? t : t.view({-1}).narrow(0, slice.begin, slice.size);
     };
-    const at::Tensor master = part(p.master);
-    state_.push_back({p.name, at::zeros_like(master), at::zeros_like(master), slice.begin});
+    const at::Tensor master = p.master_begin ? p.master : part(p.master);
+    state_.push_back({.name = p.name,
+                      .exp_avg = at::zeros_like(master),
+                      .exp_avg_sq = at::zeros_like(master),
+                      .begin = slice.begin,
+                      .master = p.master_begin ? master : at::Tensor()});
     const bool rewrite = p.compute.scalar_type() == at::kBFloat16;
     tensors.push_back({.value = master,
                        .gradient = part(p.gradient),
                        .exp_avg = state_.back().exp_avg,
                        .exp_avg_sq = state_.back().exp_avg_sq,
                        .compute = rewrite ? part(p.compute) : at::Tensor(),
-                       .weight_decay = p.master.dim() >= 2 ? options_.weight_decay : 0.0});
+                       .weight_decay = p.compute.dim() >= 2 ? options_.weight_decay : 0.0});
   }
   adamw_ = make_adamw(std::move(tensors), std::move(gradients));
 }

@@ -124,11 +124,11 @@ std::vector<double> gather_values(Communicator& communicator, std::span<const in
 void share_weights(Communicator& communicator, Model& model) {
   std::vector<Communicator::Pending> pending;
   for (const ShardSlice& slice : shard_slices(model, communicator.world_size())) {
-    const at::Tensor master = model.parameters()[slice.parameter].master.view({-1});
-    pending.push_back(communicator.start_broadcast(master.narrow(0, slice.begin, slice.size), slice.rank));
+    const at::Tensor values = model.parameters()[slice.tensor].best_values().view({-1});
+    pending.push_back(communicator.start_broadcast(values.narrow(0, slice.begin, slice.size), slice.rank));
   }
   for (Communicator::Pending& p : pending) p.wait();
-  if (model.options().compute_dtype != at::kFloat) model.refresh_compute_weights();
+  if (model.options().compute_dtype != at::kFloat) model.refresh_compute_weights();  // of an adapter's masters
 }
 
 void check_equal_weights(Communicator& communicator, Model& model) {
@@ -139,7 +139,7 @@ void check_equal_weights(Communicator& communicator, Model& model) {
     for (const Parameter& p : model.parameters()) parameters.push_back(&p);
   }
   std::vector<at::Tensor> sums;
-  for (const Parameter* p : parameters) sums.push_back(sum_of_bits(p->master.defined() ? p->master : p->compute));
+  for (const Parameter* p : parameters) sums.push_back(sum_of_bits(p->best_values()));
   const at::Tensor own = at::stack(sums).to(at::kCPU);
   const auto texts = communicator.gather_bytes(
       {static_cast<const char*>(own.data_ptr()), static_cast<size_t>(own.numel()) * sizeof(int64_t)});
@@ -156,8 +156,9 @@ void check_equal_weights(Communicator& communicator, Model& model) {
   }
 }
 
-GradientReducer::GradientReducer(Model& model, Communicator& communicator)
+GradientReducer::GradientReducer(Model& model, Communicator& communicator, at::ScalarType dtype)
     : communicator_(communicator),
+      dtype_(dtype),
       layers_(static_cast<size_t>(model.config().num_layers)),
       next_layer_(model.config().num_layers - 1) {
   if (communicator.world_size() == 1) return;
@@ -167,17 +168,29 @@ GradientReducer::GradientReducer(Model& model, Communicator& communicator)
   }
 }
 
+void GradientReducer::start(const std::vector<at::Tensor>& gradients) {
+  Started started{.pending = {}, .gradients = gradients, .sent = {}};
+  if (dtype_ != at::kFloat) {
+    for (const at::Tensor& gradient : gradients) started.sent.push_back(gradient.to(dtype_));
+  }
+  started.pending = communicator_.start_all_reduce_sum(dtype_ == at::kFloat ? gradients : started.sent);
+  started_.push_back(std::move(started));
+}
+
 void GradientReducer::layer_done(int64_t layer) {
   if (layer != next_layer_) throw Error(fmt::format("layer_done: expected layer {}, found {}", next_layer_, layer));
   --next_layer_;
-  pending_.push_back(communicator_.start_all_reduce_sum(layers_[static_cast<size_t>(layer)]));
+  start(layers_[static_cast<size_t>(layer)]);
 }
 
 void GradientReducer::finish() {
   while (next_layer_ >= 0) layer_done(next_layer_);
-  pending_.push_back(communicator_.start_all_reduce_sum(rest_));
-  for (Communicator::Pending& pending : pending_) pending.wait();
-  pending_.clear();
+  start(rest_);
+  for (Started& started : started_) {
+    started.pending.wait();
+    for (size_t i = 0; i < started.sent.size(); ++i) started.gradients[i].copy_(started.sent[i]);
+  }
+  started_.clear();
 }
 
 }  // namespace qtune

@@ -43,7 +43,8 @@ void check_equal_weights(Communicator& communicator, Model& model);
 /// reductions in the same order, whatever it has kept.
 class GradientReducer {
  public:
-  GradientReducer(Model& model, Communicator& communicator);
+  /// dtype: kFloat or kBFloat16, in which sums are sent and added.
+  GradientReducer(Model& model, Communicator& communicator, at::ScalarType dtype);
 
   /// Gradients of this layer are final on this rank. From the last layer to the first.
   void layer_done(int64_t layer);
@@ -51,10 +52,17 @@ class GradientReducer {
   void finish();
 
  private:
+  void start(const std::vector<at::Tensor>& gradients);
+
+  struct Started {
+    Communicator::Pending pending;
+    std::vector<at::Tensor> gradients, sent;  // the latter: rounded copies of the former; none in float32
+  };
   Communicator& communicator_;
+  at::ScalarType dtype_;
   std::vector<std::vector<at::Tensor>> layers_;
   std::vector<at::Tensor> rest_;
-  std::vector<Communicator::Pending> pending_;
+  std::vector<Started> started_;
   int64_t next_layer_;  // that has not been reduced
 };
 

@@ -12,7 +12,8 @@ namespace qtune {
 TrainingShape training_shape(const TrainConfig& config, const TrainingPlan& plan) {
   const ModelOptions options = model_options(config);
   TrainingShape shape{.compute_dtype = options.compute_dtype,
-                      .gradient_checkpointing = config.gradient_checkpointing.value_or(false)};
+                      .gradient_checkpointing = config.gradient_checkpointing.value_or(false),
+                      .num_shards = config.zero_stage == 1 ? plan.world_size : 1};
   if (options.adapter) {
     shape.lora = config.adapter_name_or_path ? check_lora_files(*config.adapter_name_or_path, plan.model)
                                              : options.adapter->config;

@@ -76,10 +76,10 @@ void report_nonfinite(TrainingRun& run, const StepMetrics& metrics, const StepEv
 
 void check_weights(TrainingRun& run) {
   for (const Parameter& p : run.model.parameters()) {
-    const at::Tensor host = p.master.to(at::kCPU);  // the master itself on the CPU
+    const at::Tensor host = p.best_values().to(at::kCPU).to(at::kFloat);  // a whole master on the CPU: itself
     const float* values = host.data_ptr<float>();
     bool finite = true;
-    for (int64_t i = 0; i < p.master.numel(); ++i) finite &= std::isfinite(values[i]);
+    for (int64_t i = 0; i < host.numel(); ++i) finite &= std::isfinite(values[i]);
     if (finite) continue;
     throw NonFiniteError(
         fmt::format("step {}: expected finite weights to save, found {} with values that are not ---> lower "

@@ -103,6 +103,7 @@ TrainingPlan plan_training(const LoadedConfig& loaded, int world_size, int64_t s
                  .seed = static_cast<uint64_t>(c.seed)};
   plan.total_steps = count_total_steps(c, plan.epochs.steps_per_epoch());
   plan.schedule = make_schedule(loaded, plan.total_steps);
+  plan.world_size = world_size;
   return plan;
 }
 

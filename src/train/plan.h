@@ -19,6 +19,7 @@ struct TrainingPlan {
   std::shared_ptr<const Tokenizer> tokenizer;  // null when none was needed
   EpochPlan epochs;
   int64_t total_steps = 0;
+  int world_size = 1;
   Schedule schedule;
 };
 

@@ -165,6 +165,8 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
         "pruning.score_dtype: fp8: expected a GPU of compute capability 8.9 or newer, found {} ---> remove the key",
         options.device.is_cpu() ? "none" : "an older one"));
   }
+  const Shard shard = c.zero_stage == 1 ? Shard{.rank = communicator->rank(), .count = world_size} : Shard{};
+  options.master_shard = shard;
   options.gradient_checkpointing = decided_shape(c, plan, options.device).gradient_checkpointing;
 
   TrainingRun run{.loaded = loaded,
@@ -184,7 +186,7 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
       run.model,
       AdamWOptions{
           .beta1 = c.adam_beta1, .beta2 = c.adam_beta2, .epsilon = c.adam_epsilon, .weight_decay = c.weight_decay},
-      c.zero_stage == 1 ? OptimizerShard{.rank = run.communicator->rank(), .count = world_size} : OptimizerShard{});
+      shard);
   run.state.seed = c.seed;
   run.state.num_samples = plan.epochs.num_samples;
   run.state.samples_per_step = plan.epochs.samples_per_step;

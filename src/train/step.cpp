@@ -84,7 +84,8 @@ PruneDecision decide(const TrainingRun& run, std::span<const SampleScores> score
 
 /// Gradients of the sum of weight * nll over all ranks' kept tokens; this rank computes its own, micro-batch by
 /// micro-batch. Returns the nll of each of those, in order, on the model's device: nothing waits for them here.
-at::Tensor backward_sum(TrainingRun& run, std::span<const PackedSample> own, double& wait_seconds) {
+/// `watch` is marked before and after the wait for the other ranks.
+at::Tensor backward_sum(TrainingRun& run, std::span<const PackedSample> own, Stopwatch& watch) {
   const ProfileRange range(run.model.options().device, "train");
   run.communicator->set_phase("train");
   std::vector<at::Tensor> nll;
@@ -92,7 +93,8 @@ at::Tensor backward_sum(TrainingRun& run, std::span<const PackedSample> own, dou
   run.model.zero_gradients();
   constexpr int64_t kPassesOfARank = 1 << 20;
   run.model.start_step(run.state.step, run.communicator->rank() * kPassesOfARank);
-  GradientReducer reducer(run.model, *run.communicator);
+  const bool rounds = run.config().reduce_dtype == "bfloat16";
+  GradientReducer reducer(run.model, *run.communicator, rounds ? at::kBFloat16 : at::kFloat);
   for (size_t first = 0; first < own.size(); first += micro_batch) {
     const auto group = own.subspan(first, std::min(micro_batch, own.size() - first));
     const bool last = first + micro_batch >= own.size();
@@ -101,9 +103,9 @@ at::Tensor backward_sum(TrainingRun& run, std::span<const PackedSample> own, dou
     };
     nll.push_back(run.model.forward_backward(pack(group), layer_done).nll_N);
   }
-  const double before = run.communicator->counts().seconds_waited;
+  watch.mark();
   reducer.finish();
-  wait_seconds = run.communicator->counts().seconds_waited - before;
+  watch.mark();
   return nll.empty() ? at::empty({0}, at::TensorOptions(at::kFloat).device(run.model.options().device)) : at::cat(nll);
 }
 
@@ -164,10 +166,8 @@ void train_on_kept(TrainingRun& run, const SamplePointers& samples, const std::v
   }
   const double scale = 1.0 / static_cast<double>(std::max<int64_t>(1, decision.loss_tokens));
   const auto watch = make_stopwatch(run.model.options().device);
-  double wait_seconds = 0;
   watch->mark();
-  const at::Tensor nll_N = backward_sum(run, own, wait_seconds);
-  watch->mark();
+  const at::Tensor nll_N = backward_sum(run, own, *watch);
   const ProfileRange range(run.model.options().device, "optimizer");
   communicator.set_phase("optimizer");
   run.optimizer->update(m.learning_rate, scale, run.config().max_grad_norm, losses_of_all(communicator, nll_N));
@@ -175,8 +175,9 @@ void train_on_kept(TrainingRun& run, const SamplePointers& samples, const std::v
   // The one wait of a step besides that for the scores.
   m.grad_norm = run.optimizer->finish_update();
   if (run.optimizer->shard().count > 1) share_weights(communicator, run.model);
-  m.seconds.train = watch->seconds(0);
-  m.seconds.optimizer = watch->seconds(1);
+  const double wait_seconds = watch->seconds(1);
+  m.seconds.train = watch->seconds(0) + wait_seconds;
+  m.seconds.optimizer = watch->seconds(2);
   gather_times(communicator, wait_seconds, m);
   const std::vector<double> sums = gather_values(communicator, ranks_of_kept, sums_of(own, nll_N));
   m.loss = 0;

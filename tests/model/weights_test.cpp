@@ -263,5 +263,34 @@ TEST(SaveModel, IntoTheSourceFolderReplacesItsWeights) {
   }
 }
 
+/// zero_stage: 1 in bfloat16.
+TEST(Weights, SlicesOfMastersMakeTheWholeAndNormsStayWhole) {
+  const std::filesystem::path folder = std::filesystem::path(QTUNE_TEST_DATA) / "models/llama_tied";
+  const ModelOptions options{.compute_dtype = at::kBFloat16, .use = ModelUse::kTraining};
+  Model whole = Model::load(folder, options);
+  std::vector<Model> ranks;
+  for (int rank = 0; rank < 3; ++rank) {
+    ModelOptions own = options;
+    own.master_shard = {.rank = rank, .count = 3};
+    ranks.push_back(Model::load(folder, own));
+  }
+  for (size_t i = 0; i < whole.parameters().size(); ++i) {
+    const Parameter& expected = whole.parameters()[i];
+    std::vector<at::Tensor> slices;
+    for (Model& rank : ranks) {
+      const Parameter& p = rank.parameters()[i];
+      EXPECT_TRUE(at::equal(p.compute, expected.compute)) << p.name;
+      if (expected.compute.scalar_type() == at::kFloat) {
+        EXPECT_FALSE(p.master_begin) << p.name;
+        EXPECT_EQ(p.master.data_ptr(), p.compute.data_ptr()) << p.name;
+      } else if (p.master.defined()) {
+        slices.push_back(p.master);
+      }
+    }
+    if (slices.empty()) continue;
+    EXPECT_TRUE(at::equal(at::cat(slices), expected.master.reshape({-1}))) << expected.name;
+  }
+}
+
 }  // namespace
 }  // namespace qtune

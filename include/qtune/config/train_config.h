@@ -204,6 +204,7 @@ struct TrainConfig {
   bool use_cpu = false;
   std::optional<bool> gradient_checkpointing;
   int64_t zero_stage = 0;
+  std::string reduce_dtype = "float32";
   int64_t ddp_timeout = 1800;
   bool full_determinism = false;
   bool dry_run = false;
@@ -347,7 +348,10 @@ struct TrainConfig {
     v("gradient_checkpointing", gradient_checkpointing, any_value(),
       "Keep only each layer's input for the backward pass and compute the rest again: the same results, less memory, "
       "more time. null: where the largest micro-batch would not fit into memory otherwise.");
-    v("zero_stage", zero_stage, between(0, 1), "1: optimizer state is split over the ranks.");
+    v("zero_stage", zero_stage, between(0, 1),
+      "1: optimizer state, and with `bf16` the float32 masters, are split over the ranks.");
+    v("reduce_dtype", reduce_dtype, one_of({"float32", "bfloat16"}),
+      "Type in which ranks sum their gradients; `bfloat16` sends half as much and rounds.");
     v("ddp_timeout", ddp_timeout, at_least(1), "Seconds after which a silent rank ends the run.");
     v("full_determinism", full_determinism, any_value(), "Deterministic kernels on the GPU. The CPU always is.");
     v("dry_run", dry_run, any_value(), "Show steps, tokens, a memory estimate and the first batch, and stop.");

@@ -18,6 +18,7 @@ struct TrainingShape {
   std::optional<LoraConfig> lora;           // then only the adapter has masters, gradients and optimizer state
   bool gradient_checkpointing = false;
   bool on_gpu = false;
+  int num_shards = 1;  // of the optimizer's state and of the masters beside bfloat16 weights
   int64_t num_eval_tokens = 0, num_eval_targets = 0;  // of the largest batch of an evaluation; 0: none
 };
 

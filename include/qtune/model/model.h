@@ -21,6 +21,7 @@
 #include "qtune/formats/safetensors.h"
 #include "qtune/model/attention_received.h"
 #include "qtune/model/packed_tokens.h"
+#include "qtune/model/shards.h"
 #include "qtune/ops/elementwise.h"
 #include "qtune/ops/linear_cross_entropy.h"
 
@@ -53,6 +54,8 @@ struct ModelOptions {
   /// quarter more time, and activations of one layer instead of all (Chen et al. 2016, arXiv 1604.06174). The reference
   /// ops leave memory to autograd and do not heed it.
   bool gradient_checkpointing = false;
+  /// Full training in bfloat16: this rank keeps its slice of the float32 masters only (shard_slices over parameters()).
+  Shard master_shard;
 };
 
 /// One weight tensor, by its checkpoint name.
@@ -61,7 +64,15 @@ struct Parameter {
   at::Tensor compute;   // what the forward reads: compute dtype (norm weights: float32)
   at::Tensor master;    // float32, what the optimizer changes; shares memory with `compute` in float32. Training only.
   at::Tensor gradient;  // float32, of the sum of weight * nll since the last zero_gradients(). Training only.
+  /// `master` is a flat slice from this element on; undefined where this rank has none. nullopt: it is whole.
+  std::optional<int64_t> master_begin;
+
+  /// All values in the best type that this rank has them in.
+  const at::Tensor& best_values() const { return master.defined() && !master_begin ? master : compute; }
 };
+
+/// Gives a parameter these values: float32, of its shape. Masters, whole or sliced, and compute weights follow.
+void assign(Parameter& parameter, const at::Tensor& values);
 
 /// Keys and values of the tokens that one sequence has seen, for generation. Grows as tokens come; with a sliding
 /// window it holds no more than generation can still see (and some slack). Moved, not copied: tensors are shared
@@ -138,7 +149,7 @@ class Model {
   /// The draws of the next training pass for one module, counted over layers and targets from 0. nullopt: no dropout.
   std::optional<DropoutStream> dropout_of(uint64_t module) const;
 
-  /// Rewrites `compute` from `master` (after masters were loaded; the optimizer does so itself).
+  /// Rewrites `compute` from `master` (after masters were changed; the optimizer does so itself). Of a slice, its part.
   void refresh_compute_weights();
 
   /// An empty one.
@@ -158,7 +169,7 @@ class Model {
 };
 
 /// The weights under their checkpoint names, for write_model_weights; converted piece by piece while they are written.
-/// Masters where there are any, else compute weights. The model must outlive the result.
+/// Masters where they are whole, else compute weights. The model must outlive the result.
 std::vector<TensorToWrite> weights_to_write(Model& model, Dtype dtype);
 
 /// The same of the adapter alone.

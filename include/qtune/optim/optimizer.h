@@ -23,30 +23,18 @@ struct ParameterState {
   std::string name;
   at::Tensor exp_avg, exp_avg_sq;
   int64_t begin = 0;
+  at::Tensor master;  // where masters are sliced too: the same elements; shared with the model
 };
 
-/// Which part of the state an optimizer holds and updates (ZeRO stage 1, Rajbhandari et al. 2020, arXiv 1910.02054).
-struct OptimizerShard {
-  int rank = 0, count = 1;
-};
-
-/// A stretch of a flattened parameter, and the rank that updates it.
-struct ShardSlice {
-  int rank = 0;
-  size_t parameter = 0;  // index in Model::parameters()
-  int64_t begin = 0, size = 0;
-};
-
-/// All parameters end to end, cut into `count` stretches of equal length (to one element). In order of the elements;
-/// every element is in exactly one slice.
+/// Slices of the model's parameters, by their indices.
 std::vector<ShardSlice> shard_slices(Model& model, int count);
 
 class Optimizer {
  public:
   /// `model` must be loaded for training and outlive the optimizer; its parameters keep their memory.
-  /// With a shard of several, update() changes its slices alone (their norm is all parameters'); whoever shares the
-  /// work brings the other slices.
-  Optimizer(Model& model, const AdamWOptions& options, OptimizerShard shard = {});
+  /// With a shard of several (if masters are sliced, the same one), update() changes its slices alone (their norm is
+  /// all parameters'); whoever shares the work brings the other slices.
+  Optimizer(Model& model, const AdamWOptions& options, Shard shard = {});
 
   /// One update: gradients times gradient_scale, clipped to max_norm (0: no clipping), AdamW, compute weights
   /// rewritten. Gradients are left as they are. Where their norm or one of the step's losses nll_N is not finite,
@@ -58,13 +46,13 @@ class Optimizer {
   double finish_update();
 
   std::vector<ParameterState>& state() { return state_; }
-  const OptimizerShard& shard() const { return shard_; }
+  const Shard& shard() const { return shard_; }
   int64_t num_updates() const { return num_updates_; }
   void set_num_updates(int64_t n) { num_updates_ = n; }
 
  private:
   AdamWOptions options_;
-  OptimizerShard shard_;
+  Shard shard_;
   std::vector<ParameterState> state_;
   std::unique_ptr<AdamW> adamw_;
   int64_t num_updates_ = 0;
