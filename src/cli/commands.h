@@ -19,6 +19,7 @@ void add_generate_command(CLI::App& app, Action& action);
 void add_inspect_command(CLI::App& app, Action& action);
 void add_score_command(CLI::App& app, Action& action);
 void add_select_command(CLI::App& app, Action& action);
+void add_sweep_command(CLI::App& app, Action& action);
 void add_tokenize_command(CLI::App& app, Action& action);
 void add_train_command(CLI::App& app, Action& action);
 
