@@ -97,20 +97,42 @@ class TaskRun {
     });
   }
 
+  /// Of texts too long for the model the start is cut away, as OpenCompass' tokenizers do.
+  std::vector<int32_t> whole_text_ids(size_t i, const std::string& choice) const {
+    std::vector<int32_t> ids = encode(texts_, task_.prompts[i] + task_.before_answer + choice);
+    const auto size = static_cast<int64_t>(ids.size());
+    if (size > texts_.max_positions) ids.erase(ids.begin(), ids.end() - texts_.max_positions);
+    return ids;
+  }
+
   void rank_texts() {
-    for (const size_t i : pending_) {
-      const TaskItem& item = task_.items[i];
+    std::stable_sort(pending_.begin(), pending_.end(),
+                     [&](size_t a, size_t b) { return task_.prompts[a].size() > task_.prompts[b].size(); });
+    for (size_t next = 0; next < pending_.size();) {
+      const size_t first = next;
       std::vector<std::vector<int32_t>> ids;
-      for (const std::string& choice : item.choices) {
-        ids.push_back(encode(texts_, task_.prompts[i] + task_.before_answer + choice));
+      for (; next < pending_.size() && (ids.empty() || static_cast<int64_t>(ids.size()) < batch_size_); ++next) {
+        for (const std::string& choice : task_.items[pending_[next]].choices) {
+          ids.push_back(whole_text_ids(pending_[next], choice));
+        }
       }
       const std::vector<double> mean_nll = whole_text_nll(model_, ids);
-      Json line = line_of(i);
-      line["choices"] = item.choices;
-      line["gold"] = item.gold_choice;
-      line["mean_nll"] = mean_nll;
-      write(std::move(line), score_whole_texts(item, mean_nll));
+      auto of_item = mean_nll.begin();
+      for (size_t k = first; k < next; ++k) {
+        const auto num_choices = static_cast<int64_t>(task_.items[pending_[k]].choices.size());
+        write_ranked_texts(pending_[k], {of_item, of_item + num_choices});
+        of_item += num_choices;
+      }
     }
+  }
+
+  void write_ranked_texts(size_t i, const std::vector<double>& mean_nll) {
+    const TaskItem& item = task_.items[i];
+    Json line = line_of(i);
+    line["choices"] = item.choices;
+    line["gold"] = item.gold_choice;
+    line["mean_nll"] = mean_nll;
+    write(std::move(line), score_whole_texts(item, mean_nll));
   }
 
   /// The prompt's tokens; one too long for the model loses its start, as in lm-eval.
