@@ -21,7 +21,8 @@ readonly ARROW_DIR=.deps/pyarrow
 readonly TORCH_DISK_MB=4000  # the wheels (0.6 GB) and what they unpack to (1.3 GB), with room to spare
 readonly TORCH_CUDA_DISK_MB=12000  # the same with all that torch depends on
 packages=(g++ cmake ninja-build ccache mold libyaml-cpp-dev libspdlog-dev libfmt-dev libcli11-dev
-          nlohmann-json3-dev libxxhash-dev libsentencepiece-dev libgloo-dev libgtest-dev libgmock-dev)
+          nlohmann-json3-dev libxxhash-dev libsentencepiece-dev libgloo-dev libgtest-dev libgmock-dev
+          zlib1g-dev libjs-d3)
 
 build=yes
 tests=no

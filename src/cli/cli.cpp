@@ -55,6 +55,7 @@ int run_command_line(int argc, char** argv) {
   add_select_command(app, action);
   add_sweep_command(app, action);
   add_inspect_command(app, action);
+  add_report_command(app, action);
   add_eval_command(app, action);
   add_generate_command(app, action);
   add_chat_command(app, action);

@@ -17,6 +17,7 @@ void add_convert_command(CLI::App& app, Action& action);
 void add_eval_command(CLI::App& app, Action& action);
 void add_generate_command(CLI::App& app, Action& action);
 void add_inspect_command(CLI::App& app, Action& action);
+void add_report_command(CLI::App& app, Action& action);
 void add_score_command(CLI::App& app, Action& action);
 void add_select_command(CLI::App& app, Action& action);
 void add_sweep_command(CLI::App& app, Action& action);
