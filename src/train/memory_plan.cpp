@@ -50,10 +50,25 @@ bool needs_gradient_checkpointing(const ModelConfig& model, const TrainingShape&
   return estimate_training_memory(model, shape).total() > available_bytes / 10 * 9;
 }
 
+namespace {
+
+/// Weights of the models that tokens are compared with, which lie beside the one in training.
+int64_t bytes_of_compared_models(const TrainConfig& config) {
+  const TokenPruning& token = config.pruning.token;
+  std::vector<std::string> folders;
+  if (token.method == "rho1" || token.method == "tokencleaning") folders.push_back(token.reference_model.value());
+  if (token.method == "tokencleaning") folders.push_back(token.base_model.value_or(config.model_name_or_path));
+  int64_t bytes = 0;
+  for (const std::string& folder : folders) bytes += read_model_config(folder).num_parameters() * (config.bf16 ? 2 : 4);
+  return bytes;
+}
+
+}  // namespace
+
 TrainingShape decided_shape(const TrainConfig& config, const TrainingPlan& plan, at::Device device) {
   TrainingShape shape = training_shape(config, plan);
   shape.on_gpu = device.is_cuda();
-  const int64_t available = available_memory_bytes(device);
+  const int64_t available = available_memory_bytes(device) - bytes_of_compared_models(config);
   if (config.gradient_checkpointing || !needs_gradient_checkpointing(plan.model, shape, available)) return shape;
   spdlog::info("gradient_checkpointing: on, since training would take about {} of the {} that are free",
                format_bytes(static_cast<uint64_t>(estimate_training_memory(plan.model, shape).total())),

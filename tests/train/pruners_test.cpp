@@ -131,14 +131,28 @@ TEST_F(Pruners, InfoBatchDropsSomeOfTheSamplesBelowTheMeanLossAndNoneAtTheEnd) {
 }
 
 TEST_F(Pruners, InfoBatchsLossIsTheWeightedSumOverTheTokensOfAll) {
-  const auto steps = run(sample_method("infobatch"));
-  double sum = 0, count = 0;
-  for (const Json& line : steps.at(1)) {
-    const double tokens = static_cast<double>(num_trained(line));
-    count += tokens;
-    if (line.at("kept")) sum += line.value("weight", 1.0) * tokens * std::log(line.at("ppl").get<double>());
+  for (const std::string scope : {"global", "micro"}) {
+    const auto steps =
+        run(sample_method("infobatch") + Arguments{"pruning.scope=" + scope, "overwrite_output_dir=true"});
+    double sum = 0, count = 0;
+    for (const Json& line : steps.at(1)) {
+      const double tokens = static_cast<double>(num_trained(line));
+      count += tokens;
+      if (line.at("kept")) sum += line.value("weight", 1.0) * tokens * std::log(line.at("ppl").get<double>());
+    }
+    EXPECT_NEAR(job_.metrics("out").front().at("loss").get<double>(), sum / count, 1e-5 * sum / count) << scope;
   }
-  EXPECT_NEAR(job_.metrics("out").front().at("loss").get<double>(), sum / count, 1e-5 * sum / count);
+}
+
+TEST_F(Pruners, InfoBatchThatDropsNothingIsPlainTrainingBitByBit) {
+  const Arguments saved = kFiveSteps + Arguments{"save_strategy=steps", "save_steps=5"};
+  job_.run("plain", saved);
+  job_.run("never", saved + sample_method("infobatch") + Arguments{"pruning.sample.prune_probability=0"});
+  job_.run("late", saved + sample_method("infobatch") + Arguments{"pruning.sample.anneal_from=0"});
+  EXPECT_TRUE(job_.weights("never", 5) == job_.weights("plain", 5));
+  EXPECT_TRUE(job_.weights("late", 5) == job_.weights("plain", 5));
+  job_.run("out", saved + sample_method("infobatch"));
+  EXPECT_FALSE(job_.weights("out", 5) == job_.weights("plain", 5));
 }
 
 /// Of one sample, half of whose tokens stay: none that stays has a smaller value than one that goes, but for the
