@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """A model folder with random weights, for measuring speed and memory where no checkpoint is at hand.
 
-    random_model.py OUT --tokenizer FOLDER [--shape smollm2-135m | smollm2-1.7b]
+    random_model.py OUT --tokenizer FOLDER [--shape tiny | smollm2-135m | smollm2-1.7b]
 
-Shapes as in the published config.json files; tokenizer files are copied from FOLDER.
+Shapes as in the published config.json files (tiny: SmolLM2's vocabulary on two small layers); tokenizer files are copied from FOLDER.
 """
 import argparse
 import pathlib
@@ -13,6 +13,8 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 SHAPES = {
+    "tiny": {"hidden_size": 64, "intermediate_size": 192, "num_hidden_layers": 2, "num_attention_heads": 4,
+             "num_key_value_heads": 2, "rope_theta": 100000.0},
     "smollm2-135m": {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
                      "num_key_value_heads": 3, "rope_theta": 100000.0},
     "smollm2-1.7b": {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 24, "num_attention_heads": 32,
