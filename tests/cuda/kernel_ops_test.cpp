@@ -200,15 +200,19 @@ TEST(KernelOps, EightBitsNeedBFloat16AndAGpu) {
 
 TEST(KernelOps, WeightsMultiplyTheRowsGradients) {
   const int64_t n = 7, d = 16, v = 331;
-  const at::Tensor hidden = at::randn({n, d}), head = at::randn({v, d}), weights = at::rand({n});
-  const at::Tensor targets = at::randint(v, {n}, at::kInt);
-  const at::Tensor dhidden = at::zeros({n, d}), dhead = at::zeros({v, d});
-  linear_cross_entropy_backward(hidden, head, targets, dhidden, dhead, weights);
-  const OnKernels kernels;
-  const at::Tensor found_dhidden = at::full({n, d}, NAN), found_dhead = at::zeros({v, d});
-  linear_cross_entropy_backward(hidden, head, targets, found_dhidden, found_dhead, weights);
-  EXPECT_LT(relative_norm(found_dhidden, dhidden), kModelGradientNorm);
-  EXPECT_LT(relative_norm(found_dhead, dhead), kModelGradientNorm);
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor hidden = at::randn({n, d}).to(dtype), head = at::randn({v, d}).to(dtype);
+    const at::Tensor targets = at::randint(v, {n}, at::kInt), weights = at::rand({n});
+    const at::Tensor dhidden = at::zeros({n, d}, dtype), dhead = at::zeros({v, d});
+    linear_cross_entropy_backward(hidden, head, targets, dhidden, dhead, weights);
+    const OnKernels kernels;
+    const at::Tensor found_dhidden = at::full({n, d}, NAN, dtype), found_dhead = at::zeros({v, d});
+    linear_cross_entropy_backward(hidden, head, targets, found_dhidden, found_dhead, weights);
+    // A gradient in bfloat16 is rounded before and after its weight: two roundings of 2^-9 each, and those of products.
+    const double tolerance = dtype == at::kFloat ? kModelGradientNorm : 0x1p-7;
+    EXPECT_LT(relative_norm(found_dhidden, dhidden), tolerance) << dtype;
+    EXPECT_LT(relative_norm(found_dhead, dhead), tolerance) << dtype;
+  }
 }
 
 /// The training form's tile has whole rows, 128 at least.
