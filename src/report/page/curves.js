@@ -77,7 +77,8 @@ function curveCard(title, series, format, options, choose) {
     const show = k => {
       const parts = series.filter(s => s.kind !== "raw").map(s => {
         const i = Math.min(s.points.length - 1, d3.bisector(p => p.step).left(s.points, steps[k]));
-        const label = `${s.kind === "heldout" ? "held-out " : ""}${format(i >= 0 ? s.points[i].value : NaN)}`;
+        const there = i >= 0 && steps[k] <= s.points[s.points.length - 1].step;
+        const label = `${s.kind === "heldout" ? "held-out " : ""}${format(there ? s.points[i].value : NaN)}`;
         return series.some(other => other.run !== s.run) ? `${s.run.name}: ${label}` : label;
       });
       readout.textContent = `step ${steps[k]}: ${parts.join(", ")}`;
@@ -136,7 +137,7 @@ function trainingCards(runs, selected, choose) {
     curveCard("Learning rate", each((c, i) => c.learning_rate[i]), x => short(x, 3), {fromZero: true}, choose),
     curveCard("Gradient norm before clipping", each((c, i) => c.grad_norm[i]), x => short(x, 3), {fromZero: true}, choose),
     curveCard("Throughput, tokens seen a second", each((c, i) => seconds(c, i) > 0 ? c.tokens_seen[i] / seconds(c, i) : NaN), x => short(x, 3), {fromZero: true}, choose),
-    curveCard("Peak memory", each((c, i) => c.memory[i]), bytesText, {fromZero: true}, choose),
+    curveCard("Peak memory, GiB", each((c, i) => c.memory[i] / 2 ** 30), x => short(x, 3), {fromZero: true}, choose),
     areaCard(`Seconds a step by phase: ${selected.name}`, selected.curves.step, phaseLayers, x => short(x, 2), choose),
   ];
 }

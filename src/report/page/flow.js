@@ -8,11 +8,11 @@ function flowCards(run, choose) {
 function movesTable(run) {
   const rows = run.flow.moves.map((row, from) => {
     const total = d3.sum(row);
-    return element("tr", {}, element("th", {scope: "row"}, `${kQuadrants[from].name} ${kQuadrants[from].title}`),
+    return element("tr", {}, element("th", {scope: "row"}, quadrantLabel(kQuadrants[from])),
       ...row.map((n, to) => element("td", {title: `${n} of ${total}`,
         style: {background: `color-mix(in srgb, var(${kQuadrants[to].colour}) ${total ? Math.round(45 * n / total) : 0}%, transparent)`}}, total ? percent(n / total) : "-")),
       element("td", {}, total.toLocaleString("en")));
   });
-  const head = ["from \\ to", ...kQuadrants.map(q => `${q.name} ${q.title}`), "judged again"];
+  const head = ["from \\ to", ...kQuadrants.map(quadrantLabel), "judged again"];
   return element("table", {}, element("thead", {}, element("tr", {}, ...head.map(h => element("th", {scope: "col"}, h)))), element("tbody", {}, ...rows));
 }

@@ -4,7 +4,7 @@ const kQuadrants = [
   {name: "Q2", title: "misconception", colour: "--q2", meaning: "high perplexity, low entropy"},
   {name: "Q3", title: "redundant", colour: "--q3", meaning: "low perplexity, low entropy"},
   {name: "Q4", title: "calibration", colour: "--q4", meaning: "low perplexity, high entropy"},
-  {name: "mid", title: "middle", colour: "--mid", meaning: "between the thresholds"},
+  {name: "middle", title: "", colour: "--mid", meaning: "between the thresholds"},
 ];
 const kKept = 8, kSupplement = 16;
 const kRunColours = ["#4477aa", "#ee6677", "#228833", "#b8a51f", "#33a8cf", "#aa3377", "#888888"];  // Paul Tol's bright ones
@@ -16,7 +16,7 @@ function quadrantOf(flags) { return flags & 7; }
 const finite = x => x !== null && x !== undefined && isFinite(x);
 function short(x, digits = 4) {
   if (!finite(x)) return "-";
-  if (x !== 0 && (Math.abs(x) < 1e-3 || Math.abs(x) >= 1e6)) return x.toExponential(2).replace("e+", "e");
+  if (x !== 0 && (Math.abs(x) < 1e-3 || Math.abs(x) >= 1e6)) return x.toExponential(2).replace(/\.?0*e\+?/, "e");
   return Number.isInteger(x) ? x.toLocaleString("en") : String(Number(x.toPrecision(digits)));
 }
 function bytesText(x) {
@@ -32,6 +32,7 @@ function secondsText(s) {
   const minutes = Math.floor(s / 60);
   return minutes < 60 ? `${minutes} min ${Math.round(s % 60)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
+function quadrantLabel(q) { return q.title ? `${q.name} ${q.title}` : q.name; }
 function percent(share) { return finite(share) ? `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %` : "-"; }
 
 // element("td", {class: "x", onclick: f}, "text", child): all text goes in as text, never as markup.

@@ -50,6 +50,7 @@ async function start() {
     if (!judged) return;
     plane.setRun(run);
     showStep(plane.stepIndex);
+    byId("moves-block").hidden = !run.flow.moves.some(row => row.some(n => n > 0));
     byId("moves").replaceChildren(movesTable(run));
     byId("fates").replaceChildren(...fateCards(run, goTo));
   }
@@ -60,7 +61,7 @@ async function start() {
         if (!plane.hidden.delete(k)) plane.hidden.add(k);
         button.setAttribute("aria-pressed", String(!plane.hidden.has(k)));
         plane.draw();
-      }}, element("span", {class: "dot", style: {background: `var(${q.colour})`}}), `${q.name} ${q.title}`);
+      }}, element("span", {class: "dot", style: {background: `var(${q.colour})`}}), quadrantLabel(q));
       return button;
     });
     const key = (dot, text) => element("span", {class: "key"}, dot, text);

@@ -196,7 +196,7 @@ class Plane {
   describe(i) {
     const d = this.data, f = d.flags[i], q = kQuadrants[quadrantOf(f)];
     const fate = f & kKept ? `kept, ${d.tokens[i]} tokens${f & kSupplement ? ", a supplement" : ""}` : "dropped";
-    return [this.run.ids[d.sample[i]], `step ${d.step[i]}, ${q.name} ${q.title}, ${fate}`,
+    return [this.run.ids[d.sample[i]], `step ${d.step[i]}, ${quadrantLabel(q)}, ${fate}`,
       `perplexity ${short(Math.exp(d.logPpl[i]))}, entropy ${short(d.entropy[i])}`];
   }
 

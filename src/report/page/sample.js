@@ -31,7 +31,7 @@ function salienceRanks(text) {
 function textElement(run, point, text) {
   const starts = tokenStarts(text), isKept = keptFlags(run, point), kept = run.plane.flags[point] & kKept;
   const salience = text.salience ? salienceRanks(text) : null;
-  const block = element("div", {class: "text"});
+  const block = element("div", {class: "text", tabindex: "0", role: "region", "aria-label": "Text of the sample"});
   text.pieces.forEach((piece, i) => {
     if (text.trainable[i] === 0) {
       block.append(element("span", {class: "context"}, piece));
@@ -76,11 +76,14 @@ function showSample(run, point, openPoint, close) {
   const total = text ? d3.sum(text.trainable) : null;
   const fate = !(f & kKept) ? "dropped" : `kept${f & kSupplement ? " as a supplement" : ""}, ${p.tokens[point]}${total === null ? "" : ` of ${total}`} tokens in the loss`;
   const facts = [["step", p.step[point]], ["perplexity", short(Math.exp(p.logPpl[point]))], ["mean entropy", `${short(p.entropy[point])} nats`],
-    ["quadrant", `${q.name} ${q.title}: ${q.meaning}`], ["fate", fate], ["in the whole run", `judged ${run.totals.judged[sample]} times, kept ${run.totals.kept[sample]} times`]];
+    ["quadrant", `${quadrantLabel(q)}: ${q.meaning}`], ["fate", fate], ["in the whole run", `judged ${run.totals.judged[sample]} times, kept ${run.totals.kept[sample]} times`]];
   const list = element("dl");
   for (const [name, value] of facts) list.append(element("dt", {}, name), element("dd", {}, String(value)));
   byId("sample").replaceChildren(
     element("header", {}, element("h3", {id: "sample-heading"}, run.ids[sample]), element("button", {type: "button", onclick: close, "aria-label": "Close the sample"}, "Close")),
     list, historyElement(run, point, openPoint),
     ...(text ? [textLegend(run, point, text), textElement(run, point, text)] : [element("p", {class: "quiet"}, "The text of this sample is not in the report.")]));
+  // The prompt may be long: what is trained comes first into view.
+  const first = byId("sample").querySelector(".token"), block = byId("sample").querySelector(".text");
+  if (first) block.scrollTop = first.offsetTop - 70;
 }
