@@ -60,14 +60,17 @@ int dry_run_sweep(const Sweep& sweep) {
     loaded.config.output_dir = (scratch.path() / "run").string();
     try {
       const std::string text = dry_run(loaded, MarkStyle::kBrackets);
-      write_output(fmt::format("{}: {} steps; {} samples; {}\n", run.name, value_in(text, "steps"),
-                               value_in(text, "samples"), value_in(text, "pruning")));
+      const std::string steps = value_in(text, "steps");
+      const size_t comma = std::min(steps.find(','), steps.size());
+      write_output(fmt::format("{}: {} steps{}; {} samples; pruned: {}\n", run.name, steps.substr(0, comma),
+                               steps.substr(comma), value_in(text, "samples"), value_in(text, "pruning")));
     } catch (const Error& e) {
       ++num_failed;
       write_output(fmt::format("{}: fails\n", run.name));
       spdlog::warn("{}: run {}: {}", run.place, run.name, e.what());
     }
     flush_output();
+    spdlog::set_level(spdlog::level::warn);  // what is said of the data was said for the first run
   }
   if (num_failed == 0) return kExitOk;
   throw ConfigError(fmt::format("{}: {} of {} runs would fail ---> see the warnings above", sweep.file.string(),
