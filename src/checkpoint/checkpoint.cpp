@@ -43,6 +43,9 @@ void for_each_field(State& s, Visit&& visit) {
   visit("decisions_bytes", s.decisions_bytes);
   visit("decisions_file", s.decisions_file);
   visit("last_eval_step", s.last_eval_step);
+  visit("best_step", s.best_step);
+  visit("best_eval_loss", s.best_eval_loss);
+  visit("evaluations_since_best", s.evaluations_since_best);
   visit("seed", s.seed);
   visit("num_samples", s.num_samples);
   visit("samples_per_step", s.samples_per_step);
@@ -211,6 +214,7 @@ void load_trained(const fs::path& checkpoint, Model& model, const StoredState& s
   if (model.lora()) {
     const SafetensorsFile file(adapter);
     for (const Parameter& p : model.parameters()) fill(adapter, file.find(p.name), p.name, p.master);
+    model.refresh_compute_weights();
     const double scale = LoraAdapter(checkpoint).config().scale();
     if (scale == model.lora()->scale()) return;
     throw CheckpointError(
@@ -231,14 +235,7 @@ void load_trained(const fs::path& checkpoint, Model& model, const StoredState& s
     const std::string name = std::string(kMaster) + "." + p.name;
     if (p.master.defined() && stored.has(name)) stored.fill(name, p.master_begin.value_or(0), p.master.view({-1}));
   }
-}
-
-}  // namespace
-
-namespace {
-
-fs::path checkpoint_path(const fs::path& output_dir, const TrainerState& state) {
-  return output_dir / fmt::format("checkpoint-{}", state.step);
+  model.refresh_compute_weights();
 }
 
 fs::path unfinished(fs::path target) { return target += ".tmp"; }
@@ -273,6 +270,10 @@ std::string fault_of(const std::function<void()>& action) {
 
 }  // namespace
 
+fs::path checkpoint_path(const fs::path& output_dir, int64_t step) {
+  return output_dir / fmt::format("checkpoint-{}", step);
+}
+
 fs::path save_checkpoint(const fs::path& output_dir, Model& model, Optimizer& optimizer, const TrainerState& state,
                          const CheckpointSource& source) {
   return save_sharded_checkpoint(output_dir, model, optimizer, state, source,
@@ -282,7 +283,7 @@ fs::path save_checkpoint(const fs::path& output_dir, Model& model, Optimizer& op
 fs::path save_sharded_checkpoint(const fs::path& output_dir, Model& model, Optimizer& optimizer,
                                  const TrainerState& state, const CheckpointSource& source,
                                  const std::function<std::vector<std::string>(const std::string&)>& agree) {
-  const fs::path target = checkpoint_path(output_dir, state), folder = unfinished(target);
+  const fs::path target = checkpoint_path(output_dir, state.step), folder = unfinished(target);
   const bool first = optimizer.shard().rank == 0;
   const auto all_well = [&](const std::string& own_fault) {
     for (const std::string& fault : agree(own_fault)) {
@@ -366,6 +367,10 @@ TrainerState read_trainer_state(const fs::path& checkpoint) {
   return state;
 }
 
+void load_weights(const fs::path& checkpoint, Model& model) {
+  load_trained(checkpoint, model, StoredState(checkpoint));
+}
+
 void load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& optimizer) {
   if (optimizer_files(checkpoint).empty()) {
     throw CheckpointError(
@@ -375,7 +380,6 @@ void load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& optimi
   }
   const StoredState stored(checkpoint);
   load_trained(checkpoint, model, stored);
-  model.refresh_compute_weights();
   for (ParameterState& s : optimizer.state()) {
     for (const auto& [moment, target] : {std::pair{"exp_avg.", s.exp_avg}, std::pair{"exp_avg_sq.", s.exp_avg_sq}}) {
       const std::string name = moment + s.name;
@@ -388,9 +392,11 @@ void load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& optimi
   }
 }
 
-void remove_old_checkpoints(const fs::path& output_dir, int64_t keep, int64_t last_step) {
+void remove_old_checkpoints(const fs::path& output_dir, int64_t keep, int64_t last_step, int64_t best_step) {
+  const bool has_best = best_step >= 0 && best_step != last_step && fs::exists(checkpoint_path(output_dir, best_step));
+  if (has_best) keep = std::max<int64_t>(1, keep - 1);  // of the others
   for (const fs::path& checkpoint : list_checkpoints(output_dir)) {
-    if (step_of(checkpoint) > last_step) continue;
+    if (step_of(checkpoint) > last_step || (has_best && step_of(checkpoint) == best_step)) continue;
     if (--keep < 0) fs::remove_all(checkpoint);
   }
 }

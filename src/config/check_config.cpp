@@ -235,8 +235,6 @@ const std::vector<NotYetRule>& not_yet_available() {
        ""},
       {"pruning.score_dtype", {"null", "fp8"}, "remove it: scores are computed in the type of training"},
       {"pruning.score_every", {"1"}, ""},
-      {"load_best_model_at_end", {"false"}, ""},
-      {"early_stopping_steps", {"null"}, ""},
   };
   return rules;
 }

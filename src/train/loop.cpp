@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 
+#include "best_model.h"
 #include "data_parallel.h"
 #include "nonfinite.h"
 #include "qtune/base/error.h"
@@ -119,6 +120,7 @@ void TrainingLoop::evaluate_now() {
   if (outputs_) outputs_->metrics.write(result);
   if (outputs_ && outputs_->tensorboard) outputs_->tensorboard->write(result);
   run_.state.last_eval_step = run_.state.step;
+  note_evaluation(run_.state, result.eval_loss);
   clear_progress();
   const std::string error =
       std::isfinite(result.eval_loss_stderr) ? fmt::format(" +- {:.4f}", result.eval_loss_stderr) : "";
@@ -154,7 +156,8 @@ std::filesystem::path TrainingLoop::save_checkpoint_now(CheckpointContent conten
               : save_checkpoint(run_.output_dir, run_.model, *run_.optimizer, run_.state, source);
   if (!outputs_ || !config().save_total_limit) return path;
   try {
-    remove_old_checkpoints(run_.output_dir, *config().save_total_limit, run_.state.step);
+    remove_old_checkpoints(run_.output_dir, *config().save_total_limit, run_.state.step,
+                           config().load_best_model_at_end ? run_.state.best_step : -1);
   } catch (const std::filesystem::filesystem_error& e) {
     clear_progress();
     spdlog::warn("save_total_limit: an old checkpoint stays: {}", e.what());
@@ -163,7 +166,8 @@ std::filesystem::path TrainingLoop::save_checkpoint_now(CheckpointContent conten
 }
 
 void TrainingLoop::save_if_due() {
-  if (!due(config().save_strategy, config().save_steps)) return;
+  const bool ends = config().save_strategy != "no" && stops_early(config(), run_.state);
+  if (!ends && !due(config().save_strategy, config().save_steps)) return;
   try {
     save_checkpoint_now(config().save_only_model ? CheckpointContent::kModelOnly : CheckpointContent::kResumable);
   } catch (const CheckpointError& e) {
@@ -193,9 +197,15 @@ int TrainingLoop::stop_early() {
 }
 
 void TrainingLoop::finish() {
+  if (stops_early(config(), run_.state)) {
+    clear_progress();
+    spdlog::info("stopped early after step {}: the last {} evaluations were not better than {:.4f} at step {}",
+                 run_.state.step, run_.state.evaluations_since_best, run_.state.best_eval_loss, run_.state.best_step);
+  }
   check_weights(run_);
   show_phase("save");
   if (!outputs_) return;
+  load_best(run_);
   save_trained(run_.model, config().model_name_or_path, run_.output_dir, Dtype::kBF16);
   sync_logs();
   write_trainer_state(run_.output_dir, run_.state);
@@ -208,7 +218,7 @@ int TrainingLoop::drive() {
   const StopRequest stop(/*notices=*/run_.communicator->is_first());
   if (config().eval_on_start && run_.state.step == 0) evaluate_now();
   if (run_.state.step > 0) evaluate_if_due();  // a run that was stopped left it to this one
-  while (run_.state.step < run_.state.total_steps) {
+  while (run_.state.step < run_.state.total_steps && !stops_early(config(), run_.state)) {
     step();
     bool stops = someone_stops(stop);
     if (!stops) {
@@ -265,7 +275,8 @@ int run_training(const LoadedConfig& loaded) {
   log_notes(loaded);
   share_cores(launch);
   if (c.full_determinism) use_deterministic_kernels();
-  const at::Device device = choose_device(c.use_cpu ? DeviceChoice::kCpuOnly : DeviceChoice::kGpuIfAny, launch.local_rank);
+  const at::Device device =
+      choose_device(c.use_cpu ? DeviceChoice::kCpuOnly : DeviceChoice::kGpuIfAny, launch.local_rank);
   const auto communicator = std::make_shared<Communicator>(
       launch, CommunicatorOptions{.timeout = std::chrono::seconds(c.ddp_timeout), .device = device});
   try {

@@ -31,6 +31,9 @@ struct TrainerState {
   int64_t decisions_bytes = 0;  // length of the newest decisions.jsonl
   int64_t decisions_file = 0;   // files it was rotated into before
   int64_t last_eval_step = -1;  // not evaluated again after a resume
+  int64_t best_step = -1;       // of the evaluation with the lowest loss; -1: none yet
+  double best_eval_loss = 0;
+  int64_t evaluations_since_best = 0;
   int64_t seed = 0, num_samples = 0, samples_per_step = 0;
   int64_t world_size = 1;  // ranks that samples_per_step was planned for; other numbers of them may have gone on since
   uint64_t data_hash = 0;  // of the tokenized samples: a resume on other data is refused
@@ -74,14 +77,23 @@ void write_trainer_state(const std::filesystem::path& folder, const TrainerState
 /// Reads trainer_state.json alone. Throws: CheckpointError naming the file and key.
 TrainerState read_trainer_state(const std::filesystem::path& checkpoint);
 
+/// output_dir/checkpoint-STEP, there or not.
+std::filesystem::path checkpoint_path(const std::filesystem::path& output_dir, int64_t step);
+
+/// Fills masters and compute weights alone.
+/// Throws: CheckpointError as load_checkpoint.
+void load_weights(const std::filesystem::path& checkpoint, Model& model);
+
 /// Fills masters, compute weights and optimizer state from a whole checkpoint; a shard of the state too, from whatever
 /// shards it was written in.
 /// Throws: CheckpointError naming file and tensor (missing, other shape).
 void load_checkpoint(const std::filesystem::path& checkpoint, Model& model, Optimizer& optimizer);
 
 /// Removes the oldest checkpoints until `keep` with at most `last_step` steps are left. Later ones, which a run that
-/// had to pass over them finds, are not touched.
-void remove_old_checkpoints(const std::filesystem::path& output_dir, int64_t keep, int64_t last_step);
+/// had to pass over them finds, are not touched. That of `best_step` stays, and counts; with the newest, so that up to
+/// one more than `keep` may be left. -1: none is the best.
+void remove_old_checkpoints(const std::filesystem::path& output_dir, int64_t keep, int64_t last_step,
+                            int64_t best_step = -1);
 
 /// Removes what a killed run left half-written: checkpoint-N.tmp folders and temporary files beside them.
 void remove_unfinished_files(const std::filesystem::path& output_dir);
