@@ -113,14 +113,17 @@ Json kept_json(const Judgement& j, const SampleText& text) {
 
 std::vector<size_t> shown_judgements(const RunData& run, size_t max_judgements) {
   const std::vector<StepRange> ranges = ranges_of_steps(run);
-  std::vector<size_t> shown;
-  for (size_t stride = 1;; ++stride) {
-    shown.clear();
-    // Counted from the last step, which always stays.
-    for (size_t k = (ranges.size() + stride - 1) % stride; k < ranges.size(); k += stride) {
-      for (size_t i = ranges[k].begin; i < ranges[k].end; ++i) shown.push_back(i);
+  size_t num_steps = ranges.size();
+  if (run.judgements.size() > max_judgements) {
+    num_steps = std::max<size_t>(1, num_steps * max_judgements / run.judgements.size());
+  }
+  for (;; --num_steps) {
+    std::vector<size_t> shown;
+    for (size_t k = 1; k <= num_steps; ++k) {
+      const StepRange& range = ranges[k * ranges.size() / num_steps - 1];  // the last one is the run's last
+      for (size_t i = range.begin; i < range.end; ++i) shown.push_back(i);
     }
-    if (shown.size() <= max_judgements || stride > ranges.size()) return shown;
+    if (shown.size() <= max_judgements || num_steps <= 1) return shown;
   }
 }
 
