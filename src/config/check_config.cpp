@@ -119,6 +119,8 @@ void check_evaluation(Rules& rules, const TrainConfig& c) {
       !c.load_best_model_at_end || !both_count || c.save_steps % eval_steps == 0,
       {"load_best_model_at_end", "save_steps", "eval_steps"},
       fmt::format("expected save_steps to be a multiple of eval_steps, found {} and {}", c.save_steps, eval_steps));
+  rules.require(c.num_generation_samples == 0 || c.eval_strategy != "no" || c.eval_on_start,
+                {"num_generation_samples", "eval_strategy"}, "needs evaluations to answer at ---> set eval_strategy");
   rules.require(!c.early_stopping_steps || c.eval_strategy != "no", {"early_stopping_steps", "eval_strategy"},
                 "needs evaluations to judge by ---> set eval_strategy");
 }

@@ -66,13 +66,21 @@ nlohmann::ordered_json to_json(const StepMetrics& m) {
 }
 
 nlohmann::ordered_json to_json(const EvalMetrics& m) {
-  return {{"step", m.step},
-          {"epoch", number(m.epoch)},
-          {"eval_loss", number(m.eval_loss)},
-          {"eval_loss_stderr", number(m.eval_loss_stderr)},
-          {"eval_samples", m.eval_samples},
-          {"eval_tokens", m.eval_tokens},
-          {"eval_seconds", number(m.eval_seconds)}};
+  Json line = {{"step", m.step},
+               {"epoch", number(m.epoch)},
+               {"eval_loss", number(m.eval_loss)},
+               {"eval_loss_stderr", number(m.eval_loss_stderr)},
+               {"eval_samples", m.eval_samples},
+               {"eval_tokens", m.eval_tokens},
+               {"eval_seconds", number(m.eval_seconds)}};
+  for (const SampleGeneration& g : m.generations) {
+    line["generations"].push_back({{"id", g.id},
+                                   {"prompt", g.prompt},
+                                   {"expected", g.expected},
+                                   {"text", g.text},
+                                   {"finish_reason", g.finish_reason}});
+  }
+  return line;
 }
 
 }  // namespace qtune

@@ -22,6 +22,7 @@
 #include "qtune/train/evaluate.h"
 #include "qtune/train/train.h"
 #include "run.h"
+#include "sample_generations.h"
 #include "signals.h"
 #include "tensorboard_report.h"
 
@@ -58,10 +59,15 @@ class TrainingLoop {
                     .first_step = run.state.step,
                     .logging_steps = run.config().logging_steps}) {
       if (reports_to_tensorboard(run.config())) tensorboard.emplace(run);
+      const TrainConfig& c = run.config();
+      if (c.num_generation_samples == 0) return;
+      generations.emplace(c.model_name_or_path, run.eval_samples, c.num_generation_samples,
+                          c.generation_max_new_tokens);
     }
     MetricsWriter metrics;
     DecisionLog decisions;
     ProgressBar progress;
+    std::optional<SampleGenerations> generations;
     std::optional<TensorBoardReport> tensorboard;
   };
   void clear_progress() {
@@ -117,6 +123,7 @@ void TrainingLoop::evaluate_now() {
   EvalMetrics result = evaluate(run_.model, run_.eval_samples, config().per_device_eval_batch_size, *run_.communicator);
   result.step = run_.state.step;
   result.epoch = run_.state.epoch;
+  if (outputs_ && outputs_->generations) result.generations = outputs_->generations->of(run_.model);
   if (outputs_) outputs_->metrics.write(result);
   if (outputs_ && outputs_->tensorboard) outputs_->tensorboard->write(result);
   run_.state.last_eval_step = run_.state.step;

@@ -1,5 +1,5 @@
-// SIGINT, SIGTERM and SIGUSR1 (Slurm's --signal, or through mpirun) ask the training to stop after the current step. One more SIGINT, a second or
-// more later, ends it at once.
+// SIGINT, SIGTERM and SIGUSR1 (Slurm's --signal, or through mpirun) ask the training to stop after the current step.
+// One more SIGINT, a second or more later, ends it at once.
 #pragma once
 
 namespace qtune {

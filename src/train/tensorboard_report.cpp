@@ -65,6 +65,15 @@ TensorBoardReport::TensorBoardReport(const TrainingRun& run)
   if (first_step_of(run) == 0) writer_.write_text(0, "config", code_block(to_yaml(run.config())) + "\n");
 }
 
+void TensorBoardReport::write(const EvalMetrics& metrics) {
+  writer_.write(metrics);
+  for (const SampleGeneration& g : metrics.generations) {
+    const std::string markdown = fmt::format("prompt:\n\n{}\n\nexpected:\n\n{}\n\nanswered:\n\n{}\n",
+                                             code_block(g.prompt), code_block(g.expected), code_block(g.text));
+    writer_.write_text(metrics.step, "answers/" + terminal_safe(g.id), markdown);
+  }
+}
+
 void TensorBoardReport::write(const StepResult& result) {
   const std::vector<SampleDecision>& fates = result.decision.samples;
   writer_.write(result.metrics, fates);

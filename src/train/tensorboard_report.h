@@ -17,7 +17,8 @@ class TensorBoardReport {
 
   /// Numbers, histograms of the scores, and the text of the first kept sample.
   void write(const StepResult& result);
-  void write(const EvalMetrics& metrics) { writer_.write(metrics); }
+  /// Numbers, and the answers to held-out samples.
+  void write(const EvalMetrics& metrics);
   void sync() { writer_.sync(); }
 
  private:

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "qtune/prune/scores.h"
@@ -55,6 +56,12 @@ struct StepMetrics {
   std::vector<double> rank_train_seconds, rank_wait_seconds;
 };
 
+/// What a model answers to a held-out sample's prompt.
+struct SampleGeneration {
+  std::string id, prompt, expected, text;  // special tokens are written out
+  std::string finish_reason;               // "stop" or "length"
+};
+
 /// One evaluation on held-out samples.
 struct EvalMetrics {
   int64_t step = 0;  // updates done before it
@@ -64,9 +71,11 @@ struct EvalMetrics {
   int64_t eval_samples = 0;
   int64_t eval_tokens = 0;  // trainable tokens
   double eval_seconds = 0;
+  std::vector<SampleGeneration> generations;
 };
 
-/// Keys and values of a line of metrics.jsonl. Numbers that are not finite, and an absent alpha, are null.
+/// Keys and values of a line of metrics.jsonl. Numbers that are not finite, and an absent alpha, are null; no
+/// generations: no such key.
 nlohmann::ordered_json to_json(const StepMetrics& metrics);
 nlohmann::ordered_json to_json(const EvalMetrics& metrics);
 
