@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include "support/generation_model.h"
 #include "support/training_job.h"
 
 namespace qtune {
@@ -19,14 +20,16 @@ constexpr const char* kGrid =
 /// A folder with data, a base config and a sweep's file.
 class SweepJob {
  public:
-  explicit SweepJob(const std::string& runs = kGrid, const std::string& more_base = "") {
+  explicit SweepJob(const std::string& runs = kGrid, const std::string& more_base = "finetuning_type: full\n",
+                    const std::filesystem::path& model_folder = {}) {
     write_json_lines(folder_ / "d.jsonl", random_samples(32, 1));
     write_json_lines(folder_ / "e.jsonl", random_samples(6, 2));
-    const std::string model = (std::filesystem::path(QTUNE_TEST_DATA) / "models" / "llama_tied").string();
+    const auto fixture = std::filesystem::path(QTUNE_TEST_DATA) / "models" / "llama_tied";
+    const std::string model = (model_folder.empty() ? fixture : model_folder).string();
     write_file_atomic(folder_ / "base.yaml",
                       "model_name_or_path: " + model + "\ndataset: " + (folder_ / "d.jsonl").string() +
                           "\neval_dataset: " + (folder_ / "e.jsonl").string() +
-                          "\neval_strategy: epoch\nfinetuning_type: full\nper_device_train_batch_size: 4\n"
+                          "\neval_strategy: epoch\nper_device_train_batch_size: 4\n"
                           "learning_rate: 1.0e-3\nnum_train_epochs: 2\nlogging_steps: 1\nsave_steps: 1\n"
                           "save_total_limit: 1\nuse_cpu: true\n" +
                           more_base);
@@ -117,6 +120,45 @@ TEST(RunSweep, ARunWhoseConfigChangedIsRefusedByNameAndRedoneOnDemand) {
   EXPECT_EQ(run_process(job.sweep({"--redo-changed"})).exit_code, 0);
   EXPECT_THAT(read_file(job / "out/runs/a/config.yaml"), HasSubstr("learning_rate: 0.5"));
 }
+
+/// Four choices; which one is right, the model can't know.
+void write_arc(const std::filesystem::path& folder) {
+  std::vector<nlohmann::json> lines;
+  for (int i = 0; i < 4; ++i) {
+    lines.push_back({{"question", "Which " + std::to_string(i) + "?"},
+                     {"choices", {{"text", {"one", "a two", "three", "four"}}, {"label", {"A", "B", "C", "D"}}}},
+                     {"answerKey", "C"}});
+  }
+  std::filesystem::create_directories(folder / "arc_easy");
+  write_json_lines(folder / "arc_easy/test.jsonl", lines);
+}
+
+class EvaluatedSweep : public testing::TestWithParam<const char*> {};
+
+TEST_P(EvaluatedSweep, HasTheTasksOfEachTrainedModelInItsTable) {
+  const GenerationModel model;
+  const SweepJob job(
+      "list:\n- {name: first}\n- {name: second, learning_rate: 2.0e-3}\neval: {tasks: [arc_easy], data_dir: " +
+          (model / "data").string() + ", limit: 3}\n",
+      std::string("finetuning_type: ") + GetParam() + "\n", model.path());
+  write_arc(model / "data");
+  const ProcessResult result = run_process(job.sweep());
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto rows = nlohmann::json::parse(read_file(job / "out/results.json")).at("rows");
+  ASSERT_EQ(rows.size(), 2U);
+  for (const auto& row : rows) {
+    const double accuracy = row.at("arc_easy acc");
+    EXPECT_TRUE(accuracy == 0 || std::abs(accuracy - 1 / 3.0) < 1e-9 || std::abs(accuracy - 2 / 3.0) < 1e-9 ||
+                accuracy == 1)
+        << accuracy;
+    EXPECT_TRUE(row.contains("arc_easy acc_norm"));
+  }
+  EXPECT_THAT(job.table(), HasSubstr("arc_easy acc"));
+  EXPECT_THAT(run_process(job.sweep()).err, HasSubstr("2 runs, 2 finished already"));
+}
+
+INSTANTIATE_TEST_SUITE_P(RunSweep, EvaluatedSweep, testing::Values("full", "lora"),
+                         [](const auto& p) { return std::string(p.param); });
 
 TEST(RunSweep, ASecondOneInTheSameFolderIsRefused) {
   const SweepJob job;
