@@ -22,6 +22,10 @@ if(qtune_cuda_enabled)
     target_include_directories(qtune_kernels PUBLIC ${PROJECT_SOURCE_DIR})
     # CMake 3.25 refuses CUDA_STANDARD 20 with nvcc 13.
     set_target_properties(qtune_kernels PROPERTIES CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON)
+    if(CMAKE_CUDA_ARCHITECTURES MATCHES "90a")
+      # Built for plain sm_90 that kernel is empty.
+      set_source_files_properties(${PROJECT_SOURCE_DIR}/kernels/head_score_sm90.cu PROPERTIES COMPILE_DEFINITIONS QTUNE_SM90A)
+    endif()
     if(QTUNE_WERROR)
       target_compile_options(qtune_kernels PRIVATE -Werror=all-warnings -Xcompiler=-Wall,-Wextra,-Werror)
     endif()

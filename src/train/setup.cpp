@@ -139,6 +139,21 @@ void check_samples(const Pruner& pruner, const SampleSet& samples) {
   }
 }
 
+/// Before any weight is read.
+void check_fp8(at::Device device, const ModelConfig& m) {
+  if (!has_fp8(device)) {
+    throw ConfigError(fmt::format(
+        "pruning.score_dtype: fp8: expected a GPU of compute capability 8.9 or newer, found {} ---> remove the key",
+        device.is_cpu() ? "none" : "an older one"));
+  }
+  for (const int64_t size : {m.hidden_size, m.intermediate_size, m.num_heads * m.head_dim, m.qkv_width()}) {
+    if (size % 16 == 0) continue;
+    throw ConfigError(fmt::format(
+        "pruning.score_dtype: fp8: expected layers of multiples of 16 rows and columns, found {} ---> remove the key",
+        size));
+  }
+}
+
 }  // namespace
 
 TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> log,
@@ -160,11 +175,7 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
   if (c.pruning.sample.method == "score_file") check_samples(pruner, plan.samples);
   ModelOptions options = model_options(c);
   options.device = device;
-  if (score_type(c) == ScoreType::kFp8 && !has_fp8(options.device)) {
-    throw ConfigError(fmt::format(
-        "pruning.score_dtype: fp8: expected a GPU of compute capability 8.9 or newer, found {} ---> remove the key",
-        options.device.is_cpu() ? "none" : "an older one"));
-  }
+  if (score_type(c) == ScoreType::kFp8) check_fp8(options.device, plan.model);
   const Shard shard = c.zero_stage == 1 ? Shard{.rank = communicator->rank(), .count = world_size} : Shard{};
   options.master_shard = shard;
   options.gradient_checkpointing = decided_shape(c, plan, options.device).gradient_checkpointing;
