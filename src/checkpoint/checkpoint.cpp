@@ -6,12 +6,11 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
-#include <map>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <vector>
 
+#include "optimizer_files.h"
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
 #include "qtune/base/hash.h"
@@ -26,8 +25,6 @@ using nlohmann::json;
 
 constexpr const char* kManifest = "manifest.json";
 constexpr const char* kState = "trainer_state.json";
-constexpr const char* kMaster = "master";
-constexpr const char* kOptimizer = "optimizer.safetensors";
 
 /// One list of the state's fields: writing and reading walk it.
 template <class State, class Visit>
@@ -51,110 +48,8 @@ void for_each_field(State& s, Visit&& visit) {
   visit("samples_per_step", s.samples_per_step);
   visit("world_size", s.world_size);
   visit("data_hash", s.data_hash);
+  visit("eval_hash", s.eval_hash);
 }
-
-std::span<const std::byte> bytes_of(const at::Tensor& t) {
-  return {static_cast<const std::byte*>(t.data_ptr()), t.nbytes()};
-}
-
-std::string optimizer_file(const Shard& shard) {
-  if (shard.count == 1) return kOptimizer;
-  return fmt::format("optimizer-{:05}-of-{:05}.safetensors", shard.rank + 1, shard.count);
-}
-
-void write_optimizer(const fs::path& folder, Optimizer& optimizer) {
-  std::vector<TensorToWrite> tensors;
-  const bool sharded = optimizer.shard().count > 1;
-  const auto add = [&](const char* moment, const ParameterState& s, const at::Tensor& t) {
-    const std::string name = sharded ? fmt::format("{}.{}@{}", moment, s.name, s.begin) : moment + ("." + s.name);
-    tensors.push_back(
-        {.name = name, .dtype = Dtype::kF32, .shape = t.sizes().vec(), .values = [t](const ByteSink& sink) {
-           const at::Tensor host = t.to(at::kCPU);  // t itself on the CPU
-           sink(bytes_of(host));
-         }});
-  };
-  for (const ParameterState& s : optimizer.state()) {
-    add("exp_avg", s, s.exp_avg);
-    add("exp_avg_sq", s, s.exp_avg_sq);
-    if (s.master.defined()) add(kMaster, s, s.master);
-  }
-  write_safetensors(folder / optimizer_file(optimizer.shard()), std::move(tensors));
-}
-
-std::vector<fs::path> optimizer_files(const fs::path& checkpoint) {
-  static const std::regex kShard(R"(optimizer-\d{5}-of-\d{5}\.safetensors)");
-  std::vector<fs::path> files;
-  if (!fs::is_directory(checkpoint)) return files;
-  for (const auto& entry : fs::directory_iterator(checkpoint)) {
-    const std::string name = entry.path().filename().string();
-    if (name == kOptimizer || std::regex_match(name, kShard)) files.push_back(entry.path());
-  }
-  std::sort(files.begin(), files.end());
-  return files;
-}
-
-/// The optimizer's tensors in a checkpoint (moments, and masters where those were sliced), whole or in slices, and any
-/// part of them.
-class StoredState {
- public:
-  explicit StoredState(const fs::path& checkpoint) : checkpoint_(checkpoint) {
-    for (const fs::path& path : optimizer_files(checkpoint)) files_.push_back(std::make_unique<SafetensorsFile>(path));
-    for (const auto& file : files_) {
-      for (const TensorView& view : file->tensors()) {
-        const size_t at = view.name.rfind('@');
-        int64_t begin = 0;
-        if (at != std::string::npos) {
-          std::from_chars(view.name.data() + at + 1, view.name.data() + view.name.size(), begin);
-        }
-        slices_[std::string(view.name.substr(0, at))].push_back({begin, &view});
-      }
-    }
-  }
-
-  bool has(const std::string& name) const { return slices_.contains(name); }
-
-  /// target = the elements from `begin` on of the tensor called `name`.
-  void fill(const std::string& name, int64_t begin, const at::Tensor& target) const {
-    const at::Tensor host = target.is_cpu() ? target : at::empty(target.sizes(), target.scalar_type());
-    float* const values = host.data_ptr<float>();
-    const int64_t end = begin + target.numel();
-    int64_t filled = 0;
-    const auto found = slices_.find(name);
-    if (found == slices_.end()) throw CheckpointError(fmt::format("{}: tensor {} is missing", place(), name));
-    for (const Slice& slice : found->second) {
-      const auto size = static_cast<int64_t>(slice.view->bytes.size() / sizeof(float));
-      const int64_t from = std::max(begin, slice.begin), to = std::min(end, slice.begin + size);
-      if (slice.view->dtype != Dtype::kF32) break;
-      if (from >= to) continue;
-      std::memcpy(values + (from - begin), slice.view->bytes.data() + (from - slice.begin) * sizeof(float),
-                  static_cast<size_t>(to - from) * sizeof(float));
-      filled += to - from;
-    }
-    if (filled != target.numel()) {
-      throw CheckpointError(
-          fmt::format("{}: tensor {}: expected {} float32 elements from {} on, found {} ---> the checkpoint belongs to "
-                      "another model",
-                      place(), name, target.numel(), begin, filled));
-    }
-    if (!target.is_cpu()) target.copy_(host);
-  }
-
-  /// The one stored tensor of a checkpoint without shards; null: it has shards.
-  const TensorView* whole(const std::string& name) const {
-    return files_.size() == 1 && files_[0]->path().filename() == kOptimizer ? files_[0]->find(name) : nullptr;
-  }
-  bool is_sharded() const { return files_.size() != 1 || files_[0]->path().filename() != kOptimizer; }
-  std::string place() const { return is_sharded() ? checkpoint_.string() : files_[0]->path().string(); }
-
- private:
-  struct Slice {
-    int64_t begin;
-    const TensorView* view;
-  };
-  fs::path checkpoint_;
-  std::vector<std::unique_ptr<SafetensorsFile>> files_;
-  std::map<std::string, std::vector<Slice>> slices_;
-};
 
 void write_manifest(const fs::path& folder) {
   json files = json::object();
@@ -232,7 +127,7 @@ void load_trained(const fs::path& checkpoint, Model& model, const StoredState& s
       assign(p, values);
     }
     // Where masters were sliced, the weights' file has them rounded.
-    const std::string name = std::string(kMaster) + "." + p.name;
+    const std::string name = std::string(kMasterTensor) + "." + p.name;
     if (p.master.defined() && stored.has(name)) stored.fill(name, p.master_begin.value_or(0), p.master.view({-1}));
   }
   model.refresh_compute_weights();
@@ -376,7 +271,7 @@ void load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& optimi
     throw CheckpointError(
         fmt::format("{}: {} is missing ---> it was saved with save_only_model and can't be resumed; "
                     "name it as model_name_or_path to start from its weights",
-                    checkpoint.string(), kOptimizer));
+                    checkpoint.string(), kOptimizerFile));
   }
   const StoredState stored(checkpoint);
   load_trained(checkpoint, model, stored);

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -52,16 +53,18 @@ void add_nll_from(const std::string& path, ScoreArray array, const char* flag, s
                     "scores of another model; write them with qtune score",
                     flag));
   ScoresFile other = read_scores(path);
-  std::map<std::string, std::vector<double>> nll_of;
-  for (SampleScores& s : other.samples) nll_of[s.id] = std::move(s.nll);
+  // Samples with one id: the first stands for the first, and so on. 1 and "1" are two ids.
+  std::map<std::pair<std::string, bool>, std::deque<std::vector<double>>> nll_of;
+  for (SampleScores& s : other.samples) nll_of[{s.id, s.id_is_number}].push_back(std::move(s.nll));
   for (SampleScores& s : samples) {
-    const auto found = nll_of.find(s.id);
-    if (found == nll_of.end() || found->second.size() != s.nll.size())
-      throw DataError(fmt::format(
-          "{}: expected {} trained tokens of sample \"{}\", found {} ---> score the same data "
-          "with the same tokenizer",
-          path, s.nll.size(), s.id, found == nll_of.end() ? "no such sample" : std::to_string(found->second.size())));
-    s.*array = found->second;
+    auto& left = nll_of[{s.id, s.id_is_number}];
+    if (left.empty() || left.front().size() != s.nll.size())
+      throw DataError(
+          fmt::format("{}: expected {} trained tokens of sample \"{}\", found {} ---> score the same data "
+                      "with the same tokenizer",
+                      path, s.nll.size(), s.id, left.empty() ? "no such sample" : std::to_string(left.front().size())));
+    s.*array = std::move(left.front());
+    left.pop_front();
   }
 }
 

@@ -102,10 +102,11 @@ at::Tensor attention_received(const at::Tensor& qkv_NX, const PackedTokens& batc
     const int64_t start = batch.cu_seqlens[static_cast<size_t>(b)], end = batch.cu_seqlens[static_cast<size_t>(b) + 1];
     if (start == end) continue;
     const at::Tensor trainable_T = at::zeros({end - start}, at::kFloat);
+    float* const trainable = trainable_T.data_ptr<float>();
     int64_t first_trainable = end - start;
     for (; next < own_rows.size() && batch.rows_M.data_ptr<int32_t>()[next] < end; ++next) {
       if (own_rows[next] == n) continue;
-      trainable_T[own_rows[next] - start] = 1;
+      trainable[own_rows[next] - start] = 1;
       first_trainable = std::min(first_trainable, own_rows[next] - start);
     }
     const SampleAttention attention(qkv_NX.narrow(0, start, end - start), shape);

@@ -19,7 +19,8 @@ class AllTokens : public SampleWiseTokens {
   bool needs_scores() const override { return false; }
 
  private:
-  std::vector<int32_t> tokens_of(const SampleScores& scores, const SampleVerdict&, const StepContext&) const override {
+  std::vector<int32_t> tokens_of(const JudgedSample& sample, const StepContext&) const override {
+    const SampleScores& scores = *sample.scores;
     return all_tokens(scores.num_tokens());
   }
 };

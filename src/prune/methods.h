@@ -29,13 +29,12 @@ class SampleWiseTokens : public TokenPruner {
   std::vector<std::vector<int32_t>> kept_tokens(std::span<const JudgedSample> samples,
                                                 const StepContext& context) const final {
     std::vector<std::vector<int32_t>> kept;
-    for (const JudgedSample& s : samples) kept.push_back(tokens_of(*s.scores, *s.verdict, context));
+    for (const JudgedSample& s : samples) kept.push_back(tokens_of(s, context));
     return kept;
   }
 
  private:
-  virtual std::vector<int32_t> tokens_of(const SampleScores& scores, const SampleVerdict& verdict,
-                                         const StepContext& context) const = 0;
+  virtual std::vector<int32_t> tokens_of(const JudgedSample& sample, const StepContext& context) const = 0;
 };
 
 /// 0..num_tokens-1.

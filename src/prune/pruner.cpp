@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "methods.h"
 #include "qtune/base/error.h"
@@ -192,8 +193,10 @@ std::vector<ScoreArray> Pruner::needed_arrays() const {
 PruneDecision Pruner::decide(std::span<const SampleScores> scores, const StepContext& context) const {
   const std::vector<ScoreArray> needed = needed_arrays();
   std::vector<SampleSummary> summaries;
+  std::map<std::string_view, uint64_t> seen;
   for (const SampleScores& sample : scores) {
     summaries.push_back(summary_of(sample));
+    summaries.back().repeat = seen[sample.id]++;
     check_filled(sample, needed);
   }
   const SampleSelection selection = samples_->select(summaries, context);
@@ -212,7 +215,7 @@ PruneDecision Pruner::decide(std::span<const SampleScores> scores, const StepCon
                                 .weight = verdict.weight,
                                 .kept_tokens = {}});
     if (!verdict.kept && selection.loss_count == LossCount::kKept) continue;
-    counted.push_back({&scores[i], &verdict});
+    counted.push_back({&scores[i], &verdict, summaries[i].repeat});
     place.push_back(i);
   }
   std::vector<std::vector<int32_t>> kept_tokens = tokens_->kept_tokens(counted, context);

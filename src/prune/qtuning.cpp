@@ -45,8 +45,9 @@ class QtuningTokens : public SampleWiseTokens {
   bool needs_scores() const override { return true; }
 
  private:
-  std::vector<int32_t> tokens_of(const SampleScores& scores, const SampleVerdict& verdict,
-                                 const StepContext&) const override {
+  std::vector<int32_t> tokens_of(const JudgedSample& sample, const StepContext&) const override {
+    const SampleScores& scores = *sample.scores;
+    const SampleVerdict& verdict = *sample.verdict;
     if (!is_pruned(verdict)) return all_tokens(scores.num_tokens());
     const std::vector<double> salience = token_salience(scores.nll, scores.span, options_.lambda, options_.neighbours);
     const std::span<const uint8_t> first = options_.keep_end_of_turn ? scores.end_of_turn : std::span<const uint8_t>();

@@ -17,7 +17,7 @@ class RandomSamples : public SamplePruner {
   SampleSelection select(std::span<const SampleSummary> samples, const StepContext& context) const override {
     std::vector<uint64_t> keys(samples.size());
     for (size_t i = 0; i < samples.size(); ++i)
-      keys[i] = draws_of(seed_, context.draw, Purpose::kSamples, samples[i].id).next();
+      keys[i] = draws_of(seed_, context.draw, Purpose::kSamples, samples[i].id, samples[i].repeat).next();
     std::vector<size_t> order(samples.size());
     std::iota(order.begin(), order.end(), size_t{0});
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return keys[a] < keys[b]; });
@@ -39,9 +39,9 @@ class RandomTokens : public SampleWiseTokens {
   bool needs_scores() const override { return false; }
 
  private:
-  std::vector<int32_t> tokens_of(const SampleScores& scores, const SampleVerdict&,
-                                 const StepContext& context) const override {
-    CounterRng rng = draws_of(seed_, context.draw, Purpose::kTokens, scores.id);
+  std::vector<int32_t> tokens_of(const JudgedSample& sample, const StepContext& context) const override {
+    const SampleScores& scores = *sample.scores;
+    CounterRng rng = draws_of(seed_, context.draw, Purpose::kTokens, scores.id, sample.repeat);
     std::vector<double> keys(static_cast<size_t>(scores.num_tokens()));
     for (double& key : keys) key = rng.next_unit();
     const std::span<const uint8_t> first = keep_end_of_turn_ ? scores.end_of_turn : std::span<const uint8_t>();

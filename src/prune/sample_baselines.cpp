@@ -42,7 +42,7 @@ SampleSelection infobatch(std::span<const SampleSummary> samples, const InfoBatc
   const double mean = mean_loss_of(samples);
   for (size_t i = 0; i < samples.size(); ++i) {
     if (!(samples[i].mean_nll < mean)) continue;
-    CounterRng rng = draws_of(options.seed, context.draw, Purpose::kInfoBatch, samples[i].id);
+    CounterRng rng = draws_of(options.seed, context.draw, Purpose::kInfoBatch, samples[i].id, samples[i].repeat);
     selection.verdicts[i].kept = rng.next_unit() >= options.prune_probability;
     if (selection.verdicts[i].kept) selection.verdicts[i].weight = 1 / (1 - options.prune_probability);
   }

@@ -82,7 +82,8 @@ class RankedTokens : public SampleWiseTokens {
   std::vector<ScoreArray> extra_arrays() const override { return rule_.extra_arrays; }
 
  private:
-  std::vector<int32_t> tokens_of(const SampleScores& scores, const SampleVerdict&, const StepContext&) const override {
+  std::vector<int32_t> tokens_of(const JudgedSample& sample, const StepContext&) const override {
+    const SampleScores& scores = *sample.scores;
     const std::span<const uint8_t> first = keep_end_of_turn_ ? scores.end_of_turn : std::span<const uint8_t>();
     return choose_tokens(rule_.values(scores), first, order_, num_kept_tokens(keep_, scores.num_tokens()));
   }

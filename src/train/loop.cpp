@@ -41,6 +41,7 @@ class TrainingLoop {
   const TrainConfig& config() const { return run_.config(); }
   bool due(const std::string& strategy, int64_t every) const;
   void step();
+  void add_generations(EvalMetrics& result);
   void evaluate_now();
   void evaluate_if_due();
   std::filesystem::path save_checkpoint_now(CheckpointContent content);
@@ -48,7 +49,7 @@ class TrainingLoop {
   void sync_logs();
   std::string how_to_go_on(const std::filesystem::path& saved) const;
   int stop_early();
-  void finish();
+  int finish();
 
   /// What rank 0 alone writes.
   struct Outputs {
@@ -117,18 +118,32 @@ void TrainingLoop::step() {
   }
 }
 
+/// They are looked at, not trained by: a model whose logits are not finite has none.
+void TrainingLoop::add_generations(EvalMetrics& result) {
+  try {
+    result.generations = outputs_->generations->of(run_.model);
+  } catch (const NonFiniteError& e) {
+    clear_progress();
+    spdlog::warn("step {}: num_generation_samples: no answers: {}", result.step, e.what());
+  }
+}
+
 void TrainingLoop::evaluate_now() {
   if (run_.state.last_eval_step == run_.state.step) return;  // done before the checkpoint that was resumed from
   show_phase("eval");
   EvalMetrics result = evaluate(run_.model, run_.eval_samples, config().per_device_eval_batch_size, *run_.communicator);
   result.step = run_.state.step;
   result.epoch = run_.state.epoch;
-  if (outputs_ && outputs_->generations) result.generations = outputs_->generations->of(run_.model);
+  if (outputs_ && outputs_->generations) add_generations(result);
   if (outputs_) outputs_->metrics.write(result);
   if (outputs_ && outputs_->tensorboard) outputs_->tensorboard->write(result);
   run_.state.last_eval_step = run_.state.step;
   note_evaluation(run_.state, result.eval_loss);
   clear_progress();
+  if (!std::isfinite(result.eval_loss)) {
+    spdlog::warn("step {}: the held-out loss is not finite ---> lower learning_rate, or look at the held-out samples",
+                 result.step);
+  }
   const std::string error =
       std::isfinite(result.eval_loss_stderr) ? fmt::format(" +- {:.4f}", result.eval_loss_stderr) : "";
   spdlog::info("step {}: held-out loss {:.4f}{} ({} samples, {} tokens, {:.1f} s)", result.step, result.eval_loss,
@@ -174,7 +189,7 @@ std::filesystem::path TrainingLoop::save_checkpoint_now(CheckpointContent conten
 
 void TrainingLoop::save_if_due() {
   const bool ends = config().save_strategy != "no" && stops_early(config(), run_.state);
-  if (!ends && !due(config().save_strategy, config().save_steps)) return;
+  if (!ends && !saves_best(config(), run_.state) && !due(config().save_strategy, config().save_steps)) return;
   try {
     save_checkpoint_now(config().save_only_model ? CheckpointContent::kModelOnly : CheckpointContent::kResumable);
   } catch (const CheckpointError& e) {
@@ -203,22 +218,26 @@ int TrainingLoop::stop_early() {
   return kExitInterrupted;
 }
 
-void TrainingLoop::finish() {
+int TrainingLoop::finish() {
   if (stops_early(config(), run_.state)) {
     clear_progress();
-    spdlog::info("stopped early after step {}: the last {} evaluations were not better than {:.4f} at step {}",
-                 run_.state.step, run_.state.evaluations_since_best, run_.state.best_eval_loss, run_.state.best_step);
+    const std::string best = run_.state.best_step < 0 ? "finite"
+                                                      : fmt::format("better than {:.4f} at step {}",
+                                                                    run_.state.best_eval_loss, run_.state.best_step);
+    spdlog::info("stopped early after step {}: the last {} evaluations were not {}", run_.state.step,
+                 run_.state.evaluations_since_best, best);
   }
   check_weights(run_);
   show_phase("save");
-  if (!outputs_) return;
-  load_best(run_);
+  if (!outputs_) return kExitOk;
+  const bool is_as_asked = load_best(run_);
   save_trained(run_.model, config().model_name_or_path, run_.output_dir, Dtype::kBF16);
   sync_logs();
   write_trainer_state(run_.output_dir, run_.state);
   outputs_->progress.finish();
   spdlog::info("trained {} steps on {} of {} tokens; {} in {}", run_.state.step, run_.state.tokens_trained,
                run_.state.tokens_seen, run_.model.lora() ? "adapter" : "model (bfloat16)", run_.output_dir.string());
+  return is_as_asked ? kExitOk : kExitCheckpoint;
 }
 
 int TrainingLoop::drive() {
@@ -235,8 +254,7 @@ int TrainingLoop::drive() {
     if (stops) return stop_early();
     save_if_due();
   }
-  finish();
-  return kExitOk;
+  return finish();
 }
 
 /// Ranks of one host share its cores, unless the user has said how many threads each may have. A launcher may have

@@ -46,6 +46,16 @@ void resume(TrainingRun& run) {
   check_resumable(fresh, run.state, *run.resumed_from);
   warn_of_changed_keys(run.config(), *run.resumed_from);
   run.state.total_steps = fresh.total_steps;
+  if (run.state.eval_hash != fresh.eval_hash) {
+    if (run.state.best_step >= 0) {
+      spdlog::warn(
+          "the held-out samples are others than those of step {}, the best so far: the best is looked for anew",
+          run.state.best_step);
+    }
+    run.state.eval_hash = fresh.eval_hash;
+    run.state.best_step = -1;
+    run.state.evaluations_since_best = 0;
+  }
   if (run.state.world_size != fresh.world_size) {
     spdlog::info("{} ranks instead of {}; a step has {} samples as before", fresh.world_size, run.state.world_size,
                  fresh.samples_per_step);
@@ -202,6 +212,7 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
   run.state.num_samples = plan.epochs.num_samples;
   run.state.samples_per_step = plan.epochs.samples_per_step;
   run.state.data_hash = run.samples.hash();
+  run.state.eval_hash = run.eval_samples.hash();
   run.state.total_steps = plan.total_steps;
   run.state.world_size = world_size;
   run.schedule = plan.schedule;

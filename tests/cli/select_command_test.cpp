@@ -163,6 +163,21 @@ TEST_F(SelectByOtherMethods, SamplesAndTokens) {
             Json::parse("[null,[0,1]]"));
 }
 
+/// The first sample of an id goes with the first of the other file; 1 and "1" are two ids.
+TEST_F(SelectByOtherMethods, SamplesWithOneIdMeetTheirOwnReference) {
+  const auto write_ids = [&](const std::string& name,
+                             const std::vector<std::pair<Json, std::vector<double>>>& samples) {
+    std::string text;
+    for (const auto& [id, nll] : samples) text += Json{{"id", id}, {"nll", nll}, {"entropy", {1, 1, 1}}}.dump() + "\n";
+    write_file_atomic(folder_ / name, text);
+  };
+  write_ids("s.jsonl", {{"a", {3, 3, 3}}, {"a", {3, 3, 3}}, {1, {3, 3, 3}}, {"1", {3, 3, 3}}});
+  write_ids("reference.jsonl", {{"a", {1, 2, 3}}, {"a", {3, 2, 1}}, {"1", {2, 1, 3}}, {1, {1, 2, 3}}});
+  EXPECT_EQ(kept(select({"--sample-method", "none", "--token-method", "rho1", "--token-keep", ".3",
+                         "--reference-scores", file("reference.jsonl")})),
+            Json::parse("[[0],[2],[0],[1]]"));
+}
+
 TEST_F(SelectByOtherMethods, WhatTheyLackIsSaid) {
   const auto error = [&](const std::vector<std::string>& arguments, int code) {
     const CommandOutput output = select(arguments);

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "prune/worked_example.h"
 #include "qtune/base/error.h"
@@ -194,6 +195,33 @@ TEST(Random, EverySampleIsKeptEquallyOften) {
   }
   // Two of eight each step: mean 1000, standard deviation sqrt(4000 * 1/4 * 3/4) = 27; five of them.
   for (const int count : counts) EXPECT_NEAR(count, 1000, 137);
+}
+
+/// Records need not have ids of their own, and two data sets may both count from 0.
+TEST(Random, SamplesWithOneIdDrawApart) {
+  const Pruner random = make_pruner(methods("random", "random"));
+  PrunerOptions infobatch_options = methods("infobatch", "none");
+  const Pruner infobatch = make_pruner(infobatch_options);
+  std::vector<SampleScores> samples(16, sample_of("1", {2, 2, 2, 2, 2, 2, 2, 2}, 1));
+  samples.push_back(sample_of("high", {50, 50}, 1));
+  std::set<std::vector<bool>> kept_sets, kept_by_infobatch;
+  std::set<std::vector<int32_t>> tokens;
+  for (uint64_t step = 0; step < 20; ++step) {
+    std::vector<bool> kept, others;
+    for (const SampleDecision& s : random.decide(samples, {.draw = step}).samples) {
+      kept.push_back(s.kept);
+      if (s.kept) tokens.insert(s.kept_tokens);
+    }
+    for (const SampleDecision& s : infobatch.decide(samples, {.draw = step}).samples) others.push_back(s.kept);
+    const auto count = std::count(others.begin(), others.end() - 1, true);
+    EXPECT_GT(count, 0);
+    EXPECT_LT(count, 16);
+    kept_sets.insert(kept);
+    kept_by_infobatch.insert(others);
+  }
+  EXPECT_GT(kept_sets.size(), 15U);
+  EXPECT_GT(kept_by_infobatch.size(), 15U);
+  EXPECT_GT(tokens.size(), 20U);
 }
 
 TEST(Random, EndOfTurnTokenIsKeptFirst) {

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "qtune/base/error.h"
 #include "support/training_job.h"
 
 namespace qtune {
@@ -85,6 +86,51 @@ TEST_F(BestModel, IsKnownAfterAResume) {
   broken.wait();
   job_.run("broken", with({"load_best_model_at_end=true"}));
   EXPECT_EQ(read_file(job_ / "broken/model.safetensors"), read_file(job_ / "whole/model.safetensors"));
+}
+
+TEST_F(BestModel, IsSavedWheneverItIsFound) {
+  job_.run("run", with({"load_best_model_at_end=true", "eval_steps=1", "save_steps=40"}));
+  const int64_t best = best_of(evaluations("run")).first;
+  ASSERT_LT(best, 40);
+  EXPECT_EQ(read_file(job_ / "run/model.safetensors"), rounded("run", best));
+}
+
+/// There is no checkpoint of the weights before the first step.
+TEST_F(BestModel, IsNotTheOneBeforeTraining) {
+  job_.run("run", with({"load_best_model_at_end=true", "eval_on_start=true", "learning_rate=3", "max_steps=6"}));
+  auto found = evaluations("run");
+  ASSERT_EQ(best_of(found).first, 0) << "the test needs a training that makes things worse";
+  found.erase(found.begin());
+  EXPECT_EQ(read_file(job_ / "run/model.safetensors"), rounded("run", best_of(found).first));
+}
+
+TEST_F(BestModel, ThatIsGoneIsAnError) {
+  QtuneProcess run(job_.train("run", with({"load_best_model_at_end=true", "max_steps=100000"})));
+  ASSERT_TRUE(run.wait_until([&] { return std::filesystem::exists(job_ / "run/checkpoint-40"); }));
+  run.send(SIGTERM);
+  run.wait();
+  const int64_t best = best_of(evaluations("run")).first;
+  std::filesystem::remove_all(job_ / ("run/checkpoint-" + std::to_string(best)));
+  const int64_t done = static_cast<int64_t>(job_.metrics("run").back().at("step"));
+  const ProcessResult result =
+      QtuneProcess(job_.train("run", with({"load_best_model_at_end=true", "max_steps=" + std::to_string(done)})))
+          .wait();
+  EXPECT_EQ(result.exit_code, kExitCheckpoint) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("checkpoint-" + std::to_string(best)));
+  EXPECT_THAT(result.err, HasSubstr("the last weights are kept"));
+}
+
+TEST_F(BestModel, IsLookedForAnewOnOtherHeldOutSamples) {
+  job_.run("run", with({"load_best_model_at_end=true", "max_steps=20"}));
+  write_json_lines(job_ / "held_out.jsonl", random_samples(12, 5));
+  const ProcessResult result = QtuneProcess(job_.train("run", with({"load_best_model_at_end=true"}))).wait();
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("held-out samples are others"));
+  std::vector<std::pair<int64_t, double>> later;
+  for (const auto& e : evaluations("run")) {
+    if (e.first > 20) later.push_back(e);
+  }
+  EXPECT_EQ(read_file(job_ / "run/model.safetensors"), rounded("run", best_of(later).first));
 }
 
 TEST_F(BestModel, StopsAfterSoManyEvaluationsWithoutABetterOne) {

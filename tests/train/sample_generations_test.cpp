@@ -60,6 +60,18 @@ TEST(SampleGenerations, AreNotThereUnlessAskedFor) {
   EXPECT_FALSE(job.metrics("run").back().contains("generations"));
 }
 
+TEST(SampleGenerations, OfABrokenModelAreMissedByNobody) {
+  const GenerationModel model;
+  const TrainingJob job;
+  const ProcessResult result =
+      QtuneProcess(job.train("run", answering_run(job, model) + Arguments{"learning_rate=1e15", "on_nonfinite=skip",
+                                                                          "eval_steps=1", "max_steps=1"}))
+          .wait();
+  EXPECT_THAT(result.err, HasSubstr("num_generation_samples: no answers"));
+  EXPECT_THAT(result.err, HasSubstr("the held-out loss is not finite"));
+  EXPECT_THAT(result.err, testing::Not(HasSubstr("error: generate")));
+}
+
 TEST(SampleGenerations, NeedATokenizer) {
   const TrainingJob job;
   job.write_data(random_samples(16, 3));

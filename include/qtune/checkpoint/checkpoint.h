@@ -37,6 +37,7 @@ struct TrainerState {
   int64_t seed = 0, num_samples = 0, samples_per_step = 0;
   int64_t world_size = 1;  // ranks that samples_per_step was planned for; other numbers of them may have gone on since
   uint64_t data_hash = 0;  // of the tokenized samples: a resume on other data is refused
+  uint64_t eval_hash = 0;  // of the held-out ones: losses on others are not compared with
 };
 
 enum class CheckpointContent { kResumable, kModelOnly };

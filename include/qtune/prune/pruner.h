@@ -54,6 +54,7 @@ struct StepContext {
 /// What a sample method sees of a sample.
 struct SampleSummary {
   std::string_view id;
+  uint64_t repeat = 0;     // samples with this id before it in the group: records need not have ids of their own
   double perplexity = 0;   // NaN: not scored
   double entropy = 0;      // NaN: not scored
   double mean_nll = 0;     // nats, the sample's loss; NaN: not scored
@@ -97,6 +98,7 @@ class SamplePruner {
 struct JudgedSample {
   const SampleScores* scores;
   const SampleVerdict* verdict;
+  uint64_t repeat = 0;  // as SampleSummary's
 };
 
 /// Chooses tokens of the kept samples.
