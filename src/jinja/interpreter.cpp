@@ -26,8 +26,9 @@ JinjaInterpreter::Activation::~Activation() {
   in_.frames_.pop_back();
 }
 
-JinjaInterpreter::JinjaInterpreter(const JinjaProgram& program, const JinjaContext& context, const JinjaLimits& limits)
-    : program_(program), steps_left_(limits.num_steps), bytes_left_(limits.num_bytes) {
+JinjaInterpreter::JinjaInterpreter(const JinjaProgram& program, const JinjaContext& context, const JinjaLimits& limits,
+                                   JinjaUndefined undefined)
+    : program_(program), steps_left_(limits.num_steps), bytes_left_(limits.num_bytes), undefined_(undefined) {
   context_values_.reserve(program.context_names.size());
   for (const std::string& name : program.context_names) {
     const auto found = std::find_if(context.begin(), context.end(), [&](const auto& e) { return e.first == name; });

@@ -18,10 +18,13 @@ struct JinjaArguments {
 
 class JinjaInterpreter {
  public:
-  JinjaInterpreter(const JinjaProgram& program, const JinjaContext& context, const JinjaLimits& limits);
+  JinjaInterpreter(const JinjaProgram& program, const JinjaContext& context, const JinjaLimits& limits,
+                   JinjaUndefined undefined);
   ~JinjaInterpreter();
 
   JinjaOutput run();
+
+  bool writes_undefined() const { return undefined_ == JinjaUndefined::kEmpty; }
 
   /// Counts work; too much of it is an error.
   void charge(int64_t steps) {
@@ -119,6 +122,7 @@ class JinjaInterpreter {
   const JinjaProgram& program_;
   std::vector<JinjaValue> context_values_;
   int64_t steps_left_, bytes_left_;
+  JinjaUndefined undefined_;
   int depth_ = 0;
   int line_ = 1;
   JinjaText* root_ = nullptr;

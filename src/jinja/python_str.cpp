@@ -115,7 +115,10 @@ void append_repr(JinjaInterpreter& in, JinjaText& out, const JinjaValue& value) 
 }
 
 void append_str(JinjaInterpreter& in, JinjaText& out, const JinjaValue& value) {
-  if (value.is_undefined()) return;
+  if (value.is_undefined()) {
+    if (!in.writes_undefined()) fail_undefined(in, value);
+    return;
+  }
   if (!value.is_string()) {
     const size_t before = out.text.size();
     append_repr(in, out, value);

@@ -12,8 +12,8 @@ class ParsedTemplate final : public JinjaTemplate {
  public:
   explicit ParsedTemplate(JinjaProgram program) : program_(std::move(program)) {}
 
-  JinjaOutput render(const JinjaContext& context, const JinjaLimits& limits) const override {
-    return JinjaInterpreter(program_, context, limits).run();
+  JinjaOutput render(const JinjaContext& context, const JinjaLimits& limits, JinjaUndefined undefined) const override {
+    return JinjaInterpreter(program_, context, limits, undefined).run();
   }
   bool has_generation() const override { return program_.has_generation; }
   bool uses_date() const override { return program_.uses_date; }

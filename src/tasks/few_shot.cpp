@@ -1,7 +1,9 @@
 #include "qtune/tasks/few_shot.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <cstdint>
 #include <numeric>
 
 #include "qtune/base/error.h"
@@ -15,6 +17,8 @@ using Json = nlohmann::json;
 JinjaValue to_jinja(const Json& json) {
   if (json.is_null()) return JinjaValue::none();
   if (json.is_boolean()) return JinjaValue::boolean(json.get<bool>());
+  // Larger than a template's integers: its digits, which print as Python's do.
+  if (json.is_number_unsigned() && json.get<uint64_t>() > uint64_t{INT64_MAX}) return JinjaValue::text(json.dump());
   if (json.is_number_integer()) return JinjaValue::integer(json.get<int64_t>());
   if (json.is_number()) return JinjaValue::real(json.get<double>());
   if (json.is_string()) return JinjaValue::text(json.get<std::string>());
@@ -38,6 +42,12 @@ std::vector<size_t> draw_others(PythonRandom& random, const TaskItem& item, cons
     std::vector<size_t> others;
     for (size_t i = 0; i < pool.size(); ++i) {
       if (is_other(i)) others.push_back(i);
+    }
+    if (others.size() < count) {
+      throw DataError(
+          fmt::format("{}: expected {} questions other than that of {} to draw shots from, found {} ---> "
+                      "lower --num-fewshot",
+                      pool[0].id.file, count, item.id.place(), others.size()));
     }
     drawn.clear();
     for (const size_t i : random.sample(others.size(), count)) drawn.push_back(others[i]);
@@ -85,10 +95,13 @@ std::string PromptWriter::question(const TaskItem& item) const {
   JinjaContext context;
   for (const auto& [key, value] : item.columns.items()) context.emplace_back(key, to_jinja(value));
   try {
-    return template_->render(context).text;
+    return template_->render(context, {}, JinjaUndefined::kError).text;
   } catch (const JinjaError& e) {
-    throw DataError(
-        fmt::format("{}: expected what the prompt's template asks for, found: {}", item.id.place(), e.what()));
+    std::vector<std::string> columns;
+    for (const auto& [key, value] : item.columns.items()) columns.push_back(key);
+    throw DataError(fmt::format(
+        "{}: expected what the prompt's template asks for, found: {} ---> the row's columns: {}; see --prompt",
+        item.id.place(), e.what(), fmt::join(columns, ", ")));
   }
 }
 

@@ -175,6 +175,46 @@ TEST(Prompt, OpenCompassJoinsPartsByNewlines) {
             "Question: 1+1?\nLet's think step by step\nAnswer:");
 }
 
+TEST(FewShot, PoolWithoutOtherQuestionsIsNamed) {
+  EvalTask triviaqa = find_eval_task("triviaqa", EvalStyle::kLmEval);
+  triviaqa.num_fewshot = 1;
+  const std::string row = R"({"question":"q","answer":{"aliases":["a"]}})";
+  const auto pool = items_of(triviaqa, row + "\n" + row + "\n" + row);
+  try {
+    draw_shots(triviaqa, pool, pool, 1);
+    FAIL();
+  } catch (const DataError& e) {
+    EXPECT_THAT(e.what(), HasSubstr("test.jsonl: expected 1 questions other than that of"));
+  }
+}
+
+TEST(Prompt, ColumnThatIsMissingIsNamedWithThoseThatAreThere) {
+  EvalTask gsm8k = find_eval_task("gsm8k", EvalStyle::kLmEval);
+  gsm8k.prompt.question = "Question: {{qestion}}\nAnswer:";
+  const TaskItem item = items_of(gsm8k, kGsm8k).at(0);
+  try {
+    PromptWriter(gsm8k, {}, "").prompt(item, {});
+    FAIL();
+  } catch (const DataError& e) {
+    EXPECT_THAT(e.what(), HasSubstr("test.jsonl:1: "));
+    EXPECT_THAT(e.what(), HasSubstr("'qestion' is undefined"));
+    EXPECT_THAT(e.what(), HasSubstr("columns: answer, question"));
+  }
+}
+
+TEST(Prompt, TemplateMayAskWhetherAColumnIsThere) {
+  EvalTask gsm8k = find_eval_task("gsm8k", EvalStyle::kLmEval);
+  gsm8k.prompt.question = "{% if hint %}x{% endif %}{{ hint | default('y') }}{{ 'z' if hint is defined else 'n' }}";
+  EXPECT_EQ(PromptWriter(gsm8k, {}, "").prompt(items_of(gsm8k, kGsm8k).at(0), {}), "yn");
+}
+
+TEST(Prompt, LargestUnsignedColumnKeepsItsDigits) {
+  EvalTask gsm8k = find_eval_task("gsm8k", EvalStyle::kLmEval);
+  gsm8k.prompt.question = "{{ n }}";
+  const TaskItem item = items_of(gsm8k, R"({"question":"q","answer":"#### 1","n":18446744073709551615})").at(0);
+  EXPECT_EQ(PromptWriter(gsm8k, {}, "").prompt(item, {}), "18446744073709551615");
+}
+
 TEST(Prompt, TemplateOfTheUserSeesAllColumns) {
   EvalTask gsm8k = find_eval_task("gsm8k", EvalStyle::kLmEval);
   gsm8k.prompt.question = "{{ answer | length }} {{ question }}";

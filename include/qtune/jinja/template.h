@@ -54,6 +54,9 @@ struct JinjaLimits {
   int64_t num_bytes = int64_t{64} << 20;  // of all strings and lists that one rendering makes
 };
 
+/// What writing an undefined value does. Asking whether it is defined, or true, is no fault either way.
+enum class JinjaUndefined { kEmpty, kError };
+
 /// Names and values that a template sees.
 using JinjaContext = std::vector<std::pair<std::string_view, JinjaValue>>;
 
@@ -66,7 +69,8 @@ class JinjaTemplate {
   virtual ~JinjaTemplate() = default;
 
   /// Text is UTF-8. Throws: JinjaError.
-  virtual JinjaOutput render(const JinjaContext& context, const JinjaLimits& limits = {}) const = 0;
+  virtual JinjaOutput render(const JinjaContext& context, const JinjaLimits& limits = {},
+                             JinjaUndefined undefined = JinjaUndefined::kEmpty) const = 0;
 
   /// The template has a {% generation %} block.
   virtual bool has_generation() const = 0;
