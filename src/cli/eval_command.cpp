@@ -15,7 +15,9 @@
 #include "qtune/base/file.h"
 #include "qtune/base/hash.h"
 #include "qtune/base/log.h"
+#include "qtune/base/stop_signals.h"
 #include "qtune/eval/held_out_loss.h"
+#include "qtune/eval/out_folder.h"
 #include "qtune/eval/run_task.h"
 #include "qtune/formats/model_config.h"
 #include "qtune/text/special_ids.h"
@@ -61,8 +63,20 @@ struct TextParts {
   EvalTexts texts;
 };
 
+/// One form for all paths to the same place; what does not exist is taken as it is written.
+std::string place_of(const std::string& path) {
+  std::error_code failed;
+  const fs::path place = fs::weakly_canonical(path, failed);
+  if (failed) return path;
+  return (place.has_filename() ? place : place.parent_path()).string();
+}
+
 /// Which files a folder has, how long they are and when they were written: weights are too long to be hashed.
-Json folder_identity(const std::string& folder) {
+Json folder_identity(const char* option, const std::string& folder) {
+  if (std::error_code ignored; !fs::is_directory(folder, ignored)) {
+    throw CheckpointError(fmt::format("{}: {}: expected a folder, found {} ---> check the path", option, folder,
+                                      fs::exists(folder, ignored) ? "something else" : "nothing there"));
+  }
   std::vector<std::string> files;
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string kind = entry.path().extension().string();
@@ -74,12 +88,12 @@ Json folder_identity(const std::string& folder) {
   std::sort(files.begin(), files.end());
   std::string all;
   for (const std::string& file : files) all += file + "\n";
-  return {{"folder", fs::absolute(folder).lexically_normal().string()}, {"files", hex64(hash64(all))}};
+  return {{"folder", place_of(folder)}, {"files", hex64(hash64(all))}};
 }
 
 Json identity_of(const EvalArguments& a) {
-  Json identity = {{"model", folder_identity(a.model)}, {"adapter", nullptr}, {"dtype", a.dtype}};
-  if (!a.adapter.empty()) identity["adapter"] = folder_identity(a.adapter);
+  Json identity = {{"model", folder_identity("--model", a.model)}, {"adapter", nullptr}, {"dtype", a.dtype}};
+  if (!a.adapter.empty()) identity["adapter"] = folder_identity("--adapter", a.adapter);
   return identity;
 }
 
@@ -132,6 +146,9 @@ void check_arguments(const EvalArguments& a, bool has_tasks) {
   }
   if (has_tasks && a.data_dir.empty())
     throw ConfigError("eval: expected --data-dir, found none ---> the folder with a folder a task");
+  if (!a.template_name.empty() && !a.apply_chat_template && !wants_loss(a)) {
+    throw ConfigError("--template: expected --apply-chat-template with it, found none ---> add it, or leave both away");
+  }
   if (wants_loss(a) == a.data.empty()) throw ConfigError("eval: expected --data with the task loss, and only there");
 }
 
@@ -146,6 +163,27 @@ LoadedSamples load_held_out(const EvalArguments& a, const ModelConfig& config) {
   return load_samples(options);
 }
 
+std::vector<MetricResult> run_all(Model& model, const EvalTexts& texts, const std::vector<PreparedTask>& tasks,
+                                  const LoadedSamples* held_out, const EvalArguments& a, const EvalSettings& settings) {
+  const StopSignals signals;
+  std::vector<MetricResult> results;
+  const auto add = [&](const std::vector<MetricResult>& more) {
+    results.insert(results.end(), more.begin(), more.end());
+    write_file_atomic(settings.out / "results.json", results_json(results).dump(2) + "\n");
+  };
+  try {
+    for (const PreparedTask& task : tasks) add(run_task(model, texts, task, settings));
+    if (held_out != nullptr) {
+      const Json data = {{"file", place_of(a.data)}, {"samples", hex64(held_out->samples.hash())}};
+      add(run_held_out_loss(model, held_out->samples, data, settings));
+    }
+  } catch (const Error& e) {
+    if (e.exit_code() != kExitInterrupted) throw;
+    throw Error("eval: interrupted ---> the same command goes on", kExitInterrupted);
+  }
+  return results;
+}
+
 int run_eval(const EvalArguments& a) {
   const EvalSettings settings = settings_of(a);
   const std::vector<EvalTask> tasks = chosen_tasks(a, settings.style);
@@ -155,19 +193,11 @@ int run_eval(const EvalArguments& a) {
   for (const EvalTask& task : tasks) prepared.push_back(prepare_task(task, parts.texts, settings));
   std::optional<LoadedSamples> held_out;
   if (wants_loss(a)) held_out = load_held_out(a, parts.config);
+  const EvalOutFolder out(settings.out);
   Model model = Model::load(a.model, {.compute_dtype = parse_compute_dtype(a.dtype),
                                       .device = device_from(a.device),
                                       .adapter = adapter_from(a.adapter)});
-  std::vector<MetricResult> results;
-  const auto add = [&](const std::vector<MetricResult>& more) {
-    results.insert(results.end(), more.begin(), more.end());
-    write_file_atomic(settings.out / "results.json", results_json(results).dump(2) + "\n");
-  };
-  for (const PreparedTask& task : prepared) add(run_task(model, parts.texts, task, settings));
-  if (held_out) {
-    const Json data = {{"file", a.data}, {"samples", hex64(held_out->samples.hash())}};
-    add(run_held_out_loss(model, held_out->samples, data, settings));
-  }
+  const auto results = run_all(model, parts.texts, prepared, held_out ? &*held_out : nullptr, a, settings);
   write_output(results_table(results));
   flush_output();
   return kExitOk;

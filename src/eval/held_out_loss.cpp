@@ -11,6 +11,8 @@
 #include "item_progress.h"
 #include "qtune/base/error.h"
 #include "qtune/base/hash.h"
+#include "qtune/base/log.h"
+#include "qtune/base/stop_signals.h"
 #include "qtune/score/score_pass.h"
 
 namespace qtune {
@@ -42,6 +44,18 @@ Json line_of(size_t index, const TokenizedSample& sample, const SampleScores& sc
           {"logprobs", logprobs},    {"metrics", {{"nll_sum", sum}, {"num_tokens", scores.nll.size()}}}};
 }
 
+/// Nothing is cut here: the whole text is computed, beyond the positions that the model was made for, too.
+void warn_of_long_texts(const Model& model, const SampleSet& samples, size_t count) {
+  const int64_t positions = model.config().max_positions;
+  size_t num_long = 0;
+  for (size_t i = 0; i < count; ++i) num_long += static_cast<int64_t>(samples.num_tokens(i)) > positions ? 1 : 0;
+  if (num_long == 0) return;
+  spdlog::warn(
+      "{}: {} of {} texts are longer than the model's {} positions, and their losses unlike those within ---> "
+      "shorten them, or leave them out",
+      kLossTask, num_long, count, positions);
+}
+
 /// Mean over tokens with its standard error over samples.
 std::pair<double, double> ratio(const std::vector<double>& sums, const std::vector<double>& counts) {
   const double tokens = std::accumulate(counts.begin(), counts.end(), 0.0);
@@ -62,6 +76,7 @@ std::vector<MetricResult> run_held_out_loss(Model& model, const SampleSet& sampl
   const std::string hash = hex64(hash64(all.dump()));
   all.update(settings.identity);
   ItemFile file(settings.out, kLossTask, all);
+  warn_of_long_texts(model, samples, count);
   const std::vector<size_t> order = longest_first(samples, count, file);
   {
     ItemProgress progress(kLossTask, count - order.size(), count);
@@ -74,6 +89,7 @@ std::vector<MetricResult> run_held_out_loss(Model& model, const SampleSet& sampl
         file.add(line_of(order[k], group[k - first], scores[k - first]));
         progress.add_one();
       }
+      throw_if_stopped();
     }
   }
   std::vector<double> sums, counts;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
 
@@ -21,6 +23,10 @@ void check_same_settings(const fs::path& file, const Json& found, const Json& ex
                     "folder",
                     file.string(), key, there, value.dump()));
   }
+}
+
+bool are_numbers(const Json& metrics) {
+  return std::all_of(metrics.begin(), metrics.end(), [](const Json& value) { return value.is_number(); });
 }
 
 }  // namespace
@@ -50,12 +56,12 @@ int64_t ItemFile::read_lines() {
     const Json line = Json::parse(text.begin() + static_cast<int64_t>(begin), text.begin() + static_cast<int64_t>(end),
                                   nullptr, false);
     if (!line.is_object() || !line.contains("metrics") || !line["metrics"].is_object() || !line.contains("doc_id") ||
-        !line["doc_id"].is_number_unsigned()) {
+        !line["doc_id"].is_number_unsigned() || !are_numbers(line["metrics"])) {
       throw DataError(
           fmt::format("{}:{}: expected an item of an evaluation, found something else ---> name another --out",
                       path_.string(), number));
     }
-    metrics_[line["doc_id"]] = line["metrics"];
+    if (!line["metrics"].empty()) metrics_[line["doc_id"]] = line["metrics"];  // without any: asked again
     begin = end + 1;
   }
   return static_cast<int64_t>(begin);

@@ -13,7 +13,7 @@ namespace qtune {
 /// `folder`/<task>.jsonl, with the settings it was made with in `folder`/<task>.settings.json.
 class ItemFile {
  public:
-  /// Reads what is there; a torn last line is dropped.
+  /// Reads what is there; a torn last line is dropped, an item without a metric is to be asked again.
   /// Throws: ConfigError naming the first setting that differs from `settings`; DataError naming a line that is broken.
   ItemFile(const std::filesystem::path& folder, const std::string& task, const nlohmann::ordered_json& settings);
 

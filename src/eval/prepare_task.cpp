@@ -62,7 +62,7 @@ PreparedTask prepare_task(const EvalTask& task, const EvalTexts& texts, const Ev
   PreparedTask prepared{.task = task, .items = read_task_items(task, file)};
   prepared.convention = convention_of(task, texts, settings);
   prepared.settings = prepared.convention;
-  prepared.settings["data"] = {{"file", file.string()}, {"hash", hex64(hash_file(file))}};
+  prepared.settings["data"] = {{"file", fs::weakly_canonical(file).string()}, {"hash", hex64(hash_file(file))}};
   std::vector<TaskItem> pool;
   if (task.num_fewshot > 0) {
     const fs::path shots = task_file(folder, task.shot_splits);
@@ -70,13 +70,18 @@ PreparedTask prepare_task(const EvalTask& task, const EvalTexts& texts, const Ev
       spdlog::warn("{}: the shots are {}'s first rows, not OpenCompass' own ---> see docs/evaluation.md", task.name,
                    shots.string());
     }
+    if (shots == file && !task.draws_one_more && !task.first_shots) {
+      prepared.task.draws_one_more = true;  // else a question's own answer could stand before it
+      prepared.convention["fewshot"] = prepared.convention["fewshot"].get<std::string>() + ", the question left out";
+      prepared.settings["fewshot"] = prepared.convention["fewshot"];
+    }
     pool = shots == file ? prepared.items : read_task_items(task, shots);
-    prepared.settings["shots"] = {{"file", shots.string()}, {"hash", hex64(hash_file(shots))}};
+    prepared.settings["shots"] = {{"file", fs::weakly_canonical(shots).string()}, {"hash", hex64(hash_file(shots))}};
     prepared.convention["shots"] = prepared.settings["shots"]["hash"];
   }
   prepared.settings.update(settings.identity);
   if (settings.limit > 0) prepared.items.resize(std::min(prepared.items.size(), settings.limit));
-  const auto shots = draw_shots(task, prepared.items, pool, prepared.items.size());
+  const auto shots = draw_shots(prepared.task, prepared.items, pool, prepared.items.size());
   const PromptWriter writer(task, {.chat_template = texts.chat_template, .turns = settings.turns}, settings.system);
   prepared.before_answer = writer.before_answer();
   for (size_t i = 0; i < prepared.items.size(); ++i) {

@@ -9,6 +9,8 @@
 #include "item_file.h"
 #include "item_progress.h"
 #include "qtune/base/error.h"
+#include "qtune/base/log.h"
+#include "qtune/base/stop_signals.h"
 #include "qtune/eval/generate.h"
 #include "qtune/eval/likelihood.h"
 #include "qtune/jinja/python_text.h"
@@ -60,7 +62,33 @@ class TaskRun {
   }
 
   Json line_of(size_t i) const {
-    return {{"doc_id", i}, {"place", task_.items[i].id.place()}, {"prompt", task_.prompts[i]}};
+    Json line = {{"doc_id", i}, {"place", task_.items[i].id.place()}, {"prompt", task_.prompts[i]}};
+    if (const auto cut = uncut_tokens_.find(i); cut != uncut_tokens_.end()) {
+      line["cut"] = true;
+      line["uncut_tokens"] = cut->second;
+    }
+    return line;
+  }
+
+  [[noreturn]] void refuse(size_t i, const std::string& expected_and_found) const {
+    throw DataError(fmt::format("{}: {}: {}", task_.items[i].id.place(), task_.task.name, expected_and_found));
+  }
+
+  void require_prompt(size_t i, size_t num_tokens) const {
+    if (num_tokens > 0) return;
+    refuse(i, "expected a prompt of at least one token, found none ---> check --prompt and the chat template");
+  }
+
+  /// Remembers that item `i`, of `size` tokens, loses its start.
+  void note_cut(size_t i, size_t size) { uncut_tokens_[i] = std::max(uncut_tokens_[i], size); }
+
+  void warn_of_cuts() const {
+    if (uncut_tokens_.empty()) return;
+    spdlog::warn(
+        "{}: {} of {} prompts are too long for the model's {} positions and lose their start ---> fewer shots "
+        "(--num-fewshot){}",
+        task_.task.name, uncut_tokens_.size(), pending_.size(), texts_.max_positions,
+        task_.task.kind == TaskKind::kGeneration ? ", or a smaller --max-new-tokens" : "");
   }
 
   void write(Json line, const AnswerScore& score) {
@@ -70,21 +98,39 @@ class TaskRun {
     line["metrics"] = metrics;
     file_.add(line);
     progress_.add_one();
+    throw_if_stopped();
   }
 
-  ContinuationRequest request_of(size_t i) const {
+  ContinuationRequest request_of(size_t i) {
     ContinuationRequest request;
     for (const std::string& choice : task_.items[i].choices) {
       EncodedPair pair = encode_pair(texts_, task_.prompts[i], task_.before_answer + choice);
       request.context = std::move(pair.context);
       request.continuations.push_back(std::move(pair.continuation));
     }
+    check_room(i, request);
     return request;
+  }
+
+  /// The context's start gives way to the longest choice, of which all tokens but the last one are read.
+  void check_room(size_t i, const ContinuationRequest& request) {
+    require_prompt(i, request.context.size());
+    size_t longest = 0;
+    for (const auto& ids : request.continuations) longest = std::max(longest, ids.size());
+    const auto positions = static_cast<size_t>(texts_.max_positions);
+    if (longest > positions) {
+      refuse(i,
+             fmt::format("expected choices of at most the model's {} positions, found one of {} tokens ---> leave the "
+                         "question out, or take another model",
+                         positions, longest));
+    }
+    if (request.context.size() + longest > positions + 1) note_cut(i, request.context.size());
   }
 
   void rank_choices() {
     std::vector<ContinuationRequest> requests;
     for (const size_t i : pending_) requests.push_back(request_of(i));
+    warn_of_cuts();
     continuation_logprobs(model_, requests, batch_size_, [&](size_t k, const std::vector<double>& logprobs) {
       const TaskItem& item = task_.items[pending_[k]];
       Json line = line_of(pending_[k]);
@@ -98,10 +144,13 @@ class TaskRun {
   }
 
   /// Of texts too long for the model the start is cut away, as OpenCompass' tokenizers do.
-  std::vector<int32_t> whole_text_ids(size_t i, const std::string& choice) const {
+  std::vector<int32_t> whole_text_ids(size_t i, const std::string& choice) {
     std::vector<int32_t> ids = encode(texts_, task_.prompts[i] + task_.before_answer + choice);
-    const auto size = static_cast<int64_t>(ids.size());
-    if (size > texts_.max_positions) ids.erase(ids.begin(), ids.end() - texts_.max_positions);
+    if (ids.size() < 2) refuse(i, "expected a text of at least 2 tokens, found fewer ---> check --prompt");
+    if (static_cast<int64_t>(ids.size()) > texts_.max_positions) {
+      note_cut(i, ids.size());
+      ids.erase(ids.begin(), ids.end() - texts_.max_positions);
+    }
     return ids;
   }
 
@@ -124,6 +173,7 @@ class TaskRun {
         of_item += num_choices;
       }
     }
+    warn_of_cuts();
   }
 
   void write_ranked_texts(size_t i, const std::vector<double>& mean_nll) {
@@ -136,14 +186,18 @@ class TaskRun {
   }
 
   /// The prompt's tokens; one too long for the model loses its start, as in lm-eval.
-  std::vector<int32_t> prompt_ids(size_t i) const {
+  std::vector<int32_t> prompt_ids(size_t i) {
     std::vector<int32_t> ids = encode(texts_, task_.prompts[i]);
+    require_prompt(i, ids.size());
     const int64_t room = texts_.max_positions - task_.task.max_new_tokens;
     if (room < 1) {
       throw ConfigError(fmt::format("--max-new-tokens: expected fewer than the model's {} positions, found {}",
                                     texts_.max_positions, task_.task.max_new_tokens));
     }
-    if (static_cast<int64_t>(ids.size()) > room) ids.erase(ids.begin(), ids.end() - room);
+    if (static_cast<int64_t>(ids.size()) > room) {
+      note_cut(i, ids.size());
+      ids.erase(ids.begin(), ids.end() - room);
+    }
     return ids;
   }
 
@@ -160,6 +214,7 @@ class TaskRun {
   void generate_answers() {
     std::vector<std::vector<int32_t>> prompts;
     for (const size_t i : pending_) prompts.push_back(prompt_ids(i));
+    warn_of_cuts();
     std::vector<size_t> order(pending_.size());
     std::iota(order.begin(), order.end(), size_t{0});
     std::stable_sort(order.begin(), order.end(),
@@ -177,6 +232,7 @@ class TaskRun {
                    {.batch_size = batch_size_,
                     .on_token =
                         [&](size_t k, int32_t id) {
+                          throw_if_stopped();
                           stream(k).add(id);
                           return !stream(k).stopped();
                         },
@@ -205,6 +261,7 @@ class TaskRun {
   int64_t batch_size_;
   ItemFile file_;
   std::vector<size_t> pending_;
+  std::map<size_t, size_t> uncut_tokens_;  // of each item that is cut: its tokens before
   ItemProgress progress_;
 };
 

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "qtune/eval/out_folder.h"
 #include "support/generation_model.h"
 #include "support/process.h"
 #include "support/training_job.h"
@@ -171,6 +172,84 @@ TEST_F(EvalCommand, WrongUseIsSaidBeforeTheModelIsLoaded) {
 TEST_F(EvalCommand, RowWithoutItsColumnIsNamed) {
   write_json_lines(model_ / "data/gsm8k/test.jsonl", {{{"question", "a"}, {"answer", "b"}}, {{"question", "a"}}});
   EXPECT_THAT(refusal(3, "gsm8k"), HasSubstr("test.jsonl:2: expected a column answer"));
+}
+
+TEST_F(EvalCommand, CutPromptsAreSaidOnceAndInTheirLines) {
+  model_.set_positions(24);
+  const ProcessResult result = eval("gsm8k", kShort);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("gsm8k: 6 of 6 prompts are too long for the model's 24 positions"));
+  EXPECT_EQ(items("gsm8k").at(0).at("cut"), true);
+  EXPECT_GT(items("gsm8k").at(0).at("uncut_tokens"), 20);
+}
+
+TEST_F(EvalCommand, ChoiceLongerThanThePositionsIsNamed) {
+  model_.set_positions(8);
+  EXPECT_THAT(refusal(3, "arc_easy"), HasSubstr("test.jsonl:1: arc_easy: expected choices of at most"));
+}
+
+TEST_F(EvalCommand, WithoutATrainFileAQuestionIsNotItsOwnShot) {
+  ASSERT_EQ(eval("arc_easy", {"--num-fewshot", "4"}).exit_code, 0);  // shots from validation: as the harness draws them
+  fs::remove_all(out(""));
+  fs::remove(model_ / "data/arc_easy/validation.jsonl");
+  ASSERT_EQ(eval("arc_easy", {"--num-fewshot", "5"}).exit_code, 0);
+  for (const auto& [number, item] : items("arc_easy")) {
+    const std::string prompt = item["prompt"], question = "Which " + std::to_string(number) + "\n";
+    EXPECT_EQ(prompt.find(question), prompt.rfind(question)) << prompt;
+  }
+}
+
+TEST_F(EvalCommand, FoldersThatAreNoneAreNamed) {
+  const auto with_model = [&](const std::string& model, const Arguments& more) {
+    return run_process(Arguments{"eval", "--model", model, "--tasks", "arc_easy", "--data-dir",
+                                 (model_ / "data").string(), "--out", out("").string()} +
+                       more);
+  };
+  for (const auto& result : {with_model("nonexist", {}), with_model((model_ / "config.json").string(), {}),
+                             with_model(model_.string(), {"--adapter", "nonexist"})}) {
+    EXPECT_EQ(result.exit_code, 4) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("expected a folder, found"));
+  }
+}
+
+TEST_F(EvalCommand, OutThatIsAFileIsRefused) {
+  write_file_atomic(model_ / "out", "x");
+  EXPECT_THAT(refusal(2, "arc_easy"), HasSubstr("--out: " + (model_ / "out").string()));
+}
+
+TEST_F(EvalCommand, EmptyPromptIsRefused) {
+  EXPECT_THAT(refusal(3, "arc_easy", {"--prompt", "arc_easy="}),
+              HasSubstr("test.jsonl:1: arc_easy: expected a prompt"));
+}
+
+TEST_F(EvalCommand, MetricThatIsNoNumberIsRefusedAndAnEmptyOneAskedAgain) {
+  ASSERT_EQ(eval("arc_easy").exit_code, 0);
+  std::vector<Json> lines = read_json_lines(out("arc_easy.jsonl"));
+  lines[1]["metrics"] = Json::object();
+  write_json_lines(out("arc_easy.jsonl"), lines);
+  ASSERT_EQ(eval("arc_easy").exit_code, 0);
+  EXPECT_EQ(results()[0]["n"], 6);
+  lines[1]["metrics"] = {{"acc", nullptr}};
+  write_json_lines(out("arc_easy.jsonl"), lines);
+  EXPECT_THAT(refusal(3, "arc_easy"), HasSubstr("arc_easy.jsonl:2: expected an item"));
+}
+
+TEST_F(EvalCommand, TemplateWithoutApplyChatTemplateIsRefused) {
+  EXPECT_THAT(refusal(2, "arc_easy", {"--template", "chatml"}), HasSubstr("expected --apply-chat-template"));
+}
+
+TEST_F(EvalCommand, TheSameFoldersWrittenOtherwiseGoOn) {
+  ASSERT_EQ(eval("arc_easy").exit_code, 0);
+  const ProcessResult again =
+      run_process({"eval", "--model", model_.string() + "/", "--tasks", "arc_easy", "--data-dir",
+                   (model_ / "data/../data/").string(), "--out", out("").string()});
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+}
+
+TEST_F(EvalCommand, FolderInUseIsRefused) {
+  fs::create_directories(out(""));
+  const EvalOutFolder held(model_ / "out");
+  EXPECT_THAT(refusal(2, "arc_easy"), HasSubstr("found another one at work in it"));
 }
 
 }  // namespace

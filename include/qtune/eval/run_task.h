@@ -63,7 +63,10 @@ struct MetricResult {
 PreparedTask prepare_task(const EvalTask& task, const EvalTexts& texts, const EvalSettings& settings);
 
 /// Answers the items that settings.out/<task>.jsonl does not have yet, a line each as it comes, and scores all.
-/// Throws: ConfigError where that file was made with other settings; NonFiniteError; Error when it can't be written.
+/// Prompts too long for the model lose their start: a warning tells of how many, their lines have "cut" and
+/// "uncut_tokens".
+/// Throws: ConfigError where that file was made with other settings; DataError with file:line for an empty prompt or a
+/// choice longer than the positions; NonFiniteError; Error when it can't be written, or a StopSignals was told to stop.
 std::vector<MetricResult> run_task(Model& model, const EvalTexts& texts, const PreparedTask& task,
                                    const EvalSettings& settings);
 
