@@ -147,6 +147,9 @@ void write_run(const fs::path& output_dir, const fs::path& folder, Model& model,
 }
 
 void commit(const fs::path& output_dir, const fs::path& folder, const fs::path& target) {
+  if (const std::string missing = missing_shards(folder); !missing.empty()) {
+    throw CheckpointError(fmt::format("{}: {} ---> do all ranks see one output_dir?", folder.string(), missing));
+  }
   write_manifest(folder);
   fs::remove_all(target);
   fs::rename(folder, target);
@@ -226,7 +229,8 @@ std::optional<std::string> fault_of_checkpoint(const fs::path& checkpoint) {
       if (hex64(hash_file(file)) != expected.at("xxh3").get<std::string>()) return name + ": checksum differs";
     }
     if (!manifest["files"].contains(kState)) return std::string(kState) + " is not in the manifest";
-    return std::nullopt;
+    const std::string missing = missing_shards(checkpoint);
+    return missing.empty() ? std::nullopt : std::optional(missing);
   } catch (const json::exception&) {
     return std::string(kManifest) + " is damaged";
   } catch (const Error& e) {

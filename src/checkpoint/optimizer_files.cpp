@@ -57,6 +57,14 @@ std::vector<fs::path> optimizer_files(const fs::path& checkpoint) {
   return files;
 }
 
+std::string missing_shards(const fs::path& checkpoint) {
+  const std::vector<fs::path> files = optimizer_files(checkpoint);
+  if (files.empty() || files.front().filename() == kOptimizerFile) return "";
+  const std::string name = files.front().filename().string(), of = "-of-";
+  const size_t count = std::stoul(name.substr(name.find(of) + of.size(), 5));
+  return files.size() == count ? "" : fmt::format("{} of {} optimizer files are there", files.size(), count);
+}
+
 StoredState::StoredState(const fs::path& checkpoint) : checkpoint_(checkpoint) {
   for (const fs::path& path : optimizer_files(checkpoint)) files_.push_back(std::make_unique<SafetensorsFile>(path));
   for (const auto& file : files_) {

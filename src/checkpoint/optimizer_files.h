@@ -21,6 +21,9 @@ inline constexpr const char* kMasterTensor = "master";
 /// Writes this rank's file.
 void write_optimizer(const std::filesystem::path& folder, Optimizer& optimizer);
 
+/// What of a sharded checkpoint is not there ("optimizer files 2 of 3"); empty: all is, or it has no shards.
+std::string missing_shards(const std::filesystem::path& checkpoint);
+
 /// Those in a checkpoint, by name. None: it was saved with save_only_model.
 std::vector<std::filesystem::path> optimizer_files(const std::filesystem::path& checkpoint);
 

@@ -104,6 +104,7 @@ void note_pruning(Notes& notes, const PruningConfig& p) {
 
 void note_evaluation(Notes& notes, const TrainConfig& c) {
   const bool never = c.eval_strategy == "no" && !c.eval_on_start;
+  notes.idle(c.num_generation_samples == 0 && c.max_new_tokens != 128, "max_new_tokens", "num_generation_samples is 0");
   notes.idle(c.eval_strategy != "steps" && c.eval_steps, "eval_steps", "eval_strategy is " + c.eval_strategy);
   notes.idle(never && !c.eval_dataset.empty(), "eval_dataset",
              "eval_strategy is no, so nothing is evaluated while training");

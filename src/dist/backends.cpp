@@ -2,13 +2,14 @@
 
 #include <dlfcn.h>
 #include <fmt/format.h>
+#include <net/if.h>
 
 #include <cstdlib>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
-#include "qtune/dist/nccl_entry.h"
 #include "qtune/base/error.h"
+#include "qtune/dist/nccl_entry.h"
 
 namespace qtune {
 namespace {
@@ -23,6 +24,11 @@ c10::intrusive_ptr<c10d::Backend> make_gloo(const Launch& launch, const Rendezvo
                                             std::chrono::milliseconds timeout) {
   auto options = c10d::ProcessGroupGloo::Options::create(timeout);
   const char* interface = std::getenv("GLOO_SOCKET_IFNAME");
+  if (interface != nullptr && ::if_nametoindex(interface) == 0) {
+    throw ConfigError(
+        fmt::format("GLOO_SOCKET_IFNAME: expected a network interface of host {}, found '{}' ---> see `ip link`",
+                    launch.host, interface));
+  }
   options->devices.push_back(interface != nullptr
                                  ? c10d::ProcessGroupGloo::createDeviceForInterface(interface)
                                  : c10d::ProcessGroupGloo::createDeviceForHostname(rendezvous.own_addr));

@@ -5,10 +5,12 @@
 #include <ATen/ops/zeros.h>
 #include <c10/util/Flags.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
 #include <cstring>
+#include <thread>
 
 #include "peers.h"
 #include "qtune/base/error.h"
@@ -53,7 +55,7 @@ Communicator::Communicator(const Launch& launch, const CommunicatorOptions& opti
   // Writing to a rank that is gone is an error like any other.
   std::signal(SIGPIPE, SIG_IGN);
   peers_ = std::make_unique<Peers>(launch, options);
-  check_devices();
+  said_once(peers_->liveness(), [this] { check_devices(); });
 }
 Communicator::~Communicator() = default;
 
@@ -191,8 +193,13 @@ void Communicator::set_phase(const char* phase) {
   if (peers_) peers_->liveness().set_phase(phase);
 }
 
-void Communicator::report_failure(const std::string& what) {
+void Communicator::report_failure(const std::string& what, int exit_code) {
   if (peers_) {
+    // Whatever c10d waits for on the way out.
+    std::thread([exit_code] {
+      std::this_thread::sleep_for(std::chrono::seconds(15));
+      ::_exit(exit_code);
+    }).detach();
     peers_->liveness().report_own_failure(what);
     return peers_->abort();
   }

@@ -19,6 +19,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr const char* kVerdict = "verdict";
+constexpr const char* kHurry = "hurry";  // a collective has failed somewhere: the watcher is to find out who is gone
 constexpr const char* kBye = "bye";
 constexpr const char* kRestart = "run the same command again: it goes on from the last whole checkpoint";
 /// Silence that counts as death once a collective has failed: then somebody is gone, and the question is only who.
@@ -262,8 +263,22 @@ void Liveness::leave_without_store() {
 }
 
 void Liveness::watch(std::function<bool()> is_overdue) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(watch_mutex_);
   is_overdue_ = std::move(is_overdue);
+}
+
+/// Asks without holding the lock that beats need: a GPU's driver may take its time.
+void Liveness::leave_if_overdue() {
+  std::string fault;
+  try {
+    const std::lock_guard lock(watch_mutex_);
+    if (!is_overdue_ || !is_overdue_()) return;
+    fault = fmt::format("a collective has not ended within {} s", timeout_.count() / 1000);
+  } catch (const std::exception& e) {
+    const std::string message = e.what();
+    fault = "a collective failed: " + message.substr(0, message.find('\n'));
+  }
+  leave_after(fault);
 }
 
 void Liveness::guard_for_ever() {
@@ -272,10 +287,9 @@ void Liveness::guard_for_ever() {
   while (!stopping_) {
     wake_.wait_for(lock, beat_every_, [&] { return stopping_; });
     notice_own_pause(last_round);
-    if (is_overdue_ && !failed_ && is_overdue_()) {
-      lock.unlock();
-      leave_after(fmt::format("a collective has not ended within {} s", timeout_.count() / 1000));
-    }
+    lock.unlock();
+    if (!failed_) leave_if_overdue();
+    lock.lock();
     if (stopping_ || failed_ || Clock::now() - last_answer_.load() < silence_.load() + beat_every_) continue;
     lock.unlock();
     leave_without_store();
@@ -286,6 +300,7 @@ Liveness::Finding Liveness::beat_once(int64_t count) {
   own_store_->set(key(launch_.rank), bytes_of(own_beat(count)));
   if (own_store_->check({kVerdict})) return {.verdict = what_of(text_of(own_store_->get(kVerdict)))};
   if (!is_watcher()) return {};
+  if (own_store_->check({kHurry})) silence_ = std::min(silence_.load(), kSuspiciousSilence);
   const std::string who = silent_rank(*own_store_);
   if (who.empty()) return {};
   if (was_stopped_lately()) leave_without_store();  // no wonder: they have given this rank up
@@ -318,25 +333,35 @@ void Liveness::beat_for_ever() {
 
 void Liveness::leave_after(const std::string& reason) {
   silence_ = std::min(silence_.load(), kSuspiciousSilence);
-  // The thread leaves as soon as there is a verdict, and rank 0's gives one when somebody is silent. So does the loss
-  // of the store.
-  std::this_thread::sleep_for(std::max(silence_.load() + 3 * beat_every_, milliseconds(1000)));
-  // All are there: one does not make the calls that the others make.
   std::string what = fmt::format("rank {} (host {}, phase {}): {}", launch_.rank, launch_.host, phase_.load(), reason);
   try {
-    const std::vector<Beat> beats = read_beats(*main_store_);
-    const auto begun = [](const Beat& a, const Beat& b) { return a.collectives < b.collectives; };
-    const auto least = std::min_element(beats.begin(), beats.end(), begun);
-    if (least->text == kBye) {
-      what = fmt::format("rank {} ended before the others", least - beats.begin());
-    } else if (least->collectives < std::max_element(beats.begin(), beats.end(), begun)->collectives) {
-      what = fmt::format("{} kept the others waiting for more than {} s",
-                         describe(static_cast<int>(least - beats.begin()), *least), timeout_.count() / 1000);
-    }
+    main_store_->set(kHurry, bytes_of("1"));
+    // The thread leaves as soon as there is a verdict, and the watcher gives one when somebody is silent. So does the
+    // loss of the store.
+    const std::vector<Beat> before = read_beats(*main_store_);
+    std::this_thread::sleep_for(std::max(silence_.load() + 3 * beat_every_, milliseconds(1000)));
+    const std::string blamed = who_is_to_blame(before, read_beats(*main_store_));
+    if (!blamed.empty()) what = blamed;
   } catch (const std::exception&) {
     leave_without_store();
   }
   leave(*main_store_, what, claim(what));
+}
+
+/// From the beats at the start and at the end of a wait in which every living rank beats; empty: all are there and have
+/// begun the same collectives.
+std::string Liveness::who_is_to_blame(const std::vector<Beat>& before, const std::vector<Beat>& now) const {
+  for (size_t rank = 0; rank < now.size(); ++rank) {
+    if (now[rank].text == kBye) return fmt::format("rank {} ended before the others", rank);
+    if (now[rank].text != before[rank].text) continue;
+    return fmt::format("{} is not heard of any more: it was killed or stopped, or its network is cut",
+                       describe(static_cast<int>(rank), now[rank]));
+  }
+  const auto begun = [](const Beat& a, const Beat& b) { return a.collectives < b.collectives; };
+  const auto [least, most] = std::minmax_element(now.begin(), now.end(), begun);
+  if (least->collectives == most->collectives) return "";
+  return fmt::format("{} did not come to an exchange that the others waited in",
+                     describe(static_cast<int>(least - now.begin()), *least));
 }
 
 void Liveness::finish() {

@@ -89,6 +89,8 @@ class Liveness {
     bool say = false;
   };
   Finding beat_once(int64_t count);
+  std::string who_is_to_blame(const std::vector<Beat>& before, const std::vector<Beat>& now) const;
+  void leave_if_overdue();
   /// Called by a thread after each of its rounds, which are short. A long one: this process was stopped, so the others'
   /// silence, and the store's, count from now. True then.
   bool notice_own_pause(std::chrono::steady_clock::time_point& last_round);
@@ -117,6 +119,7 @@ class Liveness {
   std::atomic<std::chrono::steady_clock::time_point> woke_{};  // after this process itself was stopped for long
   std::atomic<bool> failed_{false};                            // by an exception of this rank's own
   bool phase_is_new_ = false;
+  std::mutex watch_mutex_;
   std::function<bool()> is_overdue_;
   std::atomic<std::chrono::steady_clock::time_point> last_answer_;  // of the store to the beats
   std::thread beats_, guard_;

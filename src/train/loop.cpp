@@ -62,8 +62,7 @@ class TrainingLoop {
       if (reports_to_tensorboard(run.config())) tensorboard.emplace(run);
       const TrainConfig& c = run.config();
       if (c.num_generation_samples == 0) return;
-      generations.emplace(c.model_name_or_path, run.eval_samples, c.num_generation_samples,
-                          c.generation_max_new_tokens);
+      generations.emplace(c.model_name_or_path, run.eval_samples, c.num_generation_samples, c.max_new_tokens);
     }
     MetricsWriter metrics;
     DecisionLog decisions;
@@ -308,12 +307,13 @@ int run_training(const LoadedConfig& loaded) {
     return train(loaded, log, communicator, device);
   } catch (const Error& e) {
     if (communicator->world_size() == 1) throw;
-    communicator->report_failure(e.what());
+    communicator->report_failure(e.what(), e.exit_code());
     throw Error("", e.exit_code());  // it has been said
   } catch (const std::exception& e) {
     if (communicator->world_size() == 1) throw;
     const std::string message = e.what();
-    communicator->report_failure(message.substr(0, message.find('\n')));  // LibTorch's have a stack trace behind it
+    communicator->report_failure(message.substr(0, message.find('\n')),
+                                 kExitError);  // LibTorch's have a stack trace behind it
     throw Error("");
   }
 }

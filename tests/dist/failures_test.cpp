@@ -86,7 +86,7 @@ TEST_P(Failures, ARankThatThrowsSaysWhyAndTheOthersSayNothing) {
     Communicator communicator(launch, {.timeout = std::chrono::seconds(5)});
     for (int step = 0;; ++step) {
       if (launch.rank == GetParam() && step == 10) {
-        communicator.report_failure("the disk is full");
+        communicator.report_failure("the disk is full", 3);
         return 3;
       }
       communicator.all_reduce_sum(at::ones({10}));
@@ -146,6 +146,27 @@ TEST_P(Failures, ARankThatWasStoppedForAMomentIsNotBlamedLater) {
 }
 
 INSTANTIATE_TEST_SUITE_P(OfThree, Failures, testing::Values(0, 1, 2));
+
+/// Rank 0 watches beside its work, and hurries when another rank's exchange has failed.
+TEST(FailuresOfMany, AKilledRankIsNamedWhileTheFirstIsBusy) {
+  Ranks ranks(4, [&](const Launch& launch) -> int {
+    setup_logging();
+    Communicator communicator(launch, {.timeout = std::chrono::seconds(60)});
+    for (int step = 0;; ++step) {
+      if (step == 10 && launch.rank == 0) std::this_thread::sleep_for(std::chrono::seconds(40));
+      if (step == 10 && launch.rank == 1) ::kill(::getpid(), SIGKILL);
+      communicator.all_reduce_sum(at::ones({1000}));
+    }
+  });
+  std::string said;
+  for (const int rank : {0, 2, 3}) {
+    const RankEnd end = ranks.wait(rank, std::chrono::seconds(30));
+    EXPECT_EQ(end.exit_code, kExitDistributed) << end.said;
+    said += end.said;
+  }
+  EXPECT_THAT(said, HasSubstr("rank 1 (host host1"));
+  EXPECT_EQ(said.find("--->"), said.rfind("--->")) << said;
+}
 
 /// As a laptop's lid or a queue's manager does.
 TEST(FailuresOfAll, AJobThatIsSuspendedAsAWholeGoesOn) {

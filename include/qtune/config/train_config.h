@@ -186,7 +186,7 @@ struct TrainConfig {
   bool eval_on_start = false;
   int64_t per_device_eval_batch_size = 8;
   int64_t num_generation_samples = 0;
-  int64_t generation_max_new_tokens = 128;
+  int64_t max_new_tokens = 128;
   bool load_best_model_at_end = false;
   std::optional<std::string> metric_for_best_model;
   std::optional<int64_t> early_stopping_steps;
@@ -321,7 +321,7 @@ struct TrainConfig {
       "Samples of a micro-batch in evaluation.");
     v("num_generation_samples", num_generation_samples, between(0, 1000),
       "Held-out samples that the model answers at each evaluation, greedily; in `metrics.jsonl` and TensorBoard.");
-    v("generation_max_new_tokens", generation_max_new_tokens, between(1, 100'000), "Longest of those answers.");
+    v("max_new_tokens", max_new_tokens, between(1, 100'000), "Longest of those answers.");
     v("load_best_model_at_end", load_best_model_at_end, any_value(), "End with the best checkpoint, not the last.");
     v("metric_for_best_model", metric_for_best_model, one_of({"eval_loss", "loss"}),
       "What the best checkpoint is by. Both names mean the held-out loss.");

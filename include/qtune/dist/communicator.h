@@ -89,7 +89,8 @@ class Communicator {
 
   /// When an exception is about to end this rank: says why, unless another rank has said so of itself, and tells the
   /// others, which leave with exit code 5 and say nothing. One process by itself: says it.
-  void report_failure(const std::string& what);
+  /// The process ends with exit_code by itself soon, if it does not before.
+  void report_failure(const std::string& what, int exit_code);
 
   /// At the run's regular end, by every rank: nobody is taken for dead from now on. Rank 0 leaves last.
   void finish();
