@@ -2,8 +2,9 @@
 // other watches the first, which waits for as long as a stopped rank 0 does not answer.
 //
 // Keys of the store: alive/R: count, collectives begun, phase, host and pid of rank R, or "bye" after finish();
-// verdict: what ended the job, written once, by whoever finds it first. Rank 0 looks at all beats; the others at the
-// verdict, and at whether the store, which rank 0 holds, still answers.
+// verdict: what ended the job, written once, by whoever finds it first; hurry: an exchange has failed somewhere, so
+// silence counts sooner. Rank 0 looks at all beats (where torchrun holds the store, rank 1 too); the others at the
+// verdict, and at whether the store still answers.
 #pragma once
 
 #include <atomic>

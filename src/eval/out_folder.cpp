@@ -1,8 +1,6 @@
 #include "qtune/eval/out_folder.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -23,10 +21,7 @@ EvalOutFolder::EvalOutFolder(const fs::path& path) : path_(path) {
     throw ConfigError(fmt::format("--out: {}: expected a folder to write to, found: {} ---> name another --out",
                                   path_.string(), reason.message()));
   }
-  // The folder itself is locked: no file is left behind, and the kernel lets go of it however the evaluation ends.
-  fd_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd_ < 0 || ::flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;  // else: no locks there
-  ::close(fd_);
+  if (!lock_.emplace(path_).is_taken()) return;
   throw ConfigError(fmt::format(
       "--out: {}: expected a folder for this evaluation alone, found another one at work in it ---> wait for its end, "
       "or name another --out",
@@ -36,7 +31,6 @@ EvalOutFolder::EvalOutFolder(const fs::path& path) : path_(path) {
 EvalOutFolder::~EvalOutFolder() {
   std::error_code ignored;
   if (made_) fs::remove(path_, ignored);  // of a folder: only an empty one
-  if (fd_ >= 0) ::close(fd_);
 }
 
 }  // namespace qtune

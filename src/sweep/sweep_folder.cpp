@@ -1,13 +1,11 @@
 #include "sweep_folder.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
+#include <system_error>
 
 #include "qtune/base/error.h"
 
@@ -51,27 +49,17 @@ RunPlan plan_run(const Sweep& sweep, const SweepRun& run, ChangedRuns changed_ru
 SweepFolder::SweepFolder(const fs::path& folder) {
   std::error_code reason;
   fs::create_directories(folder / "runs", reason);
-  if (!reason) fd_ = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd_ < 0 || ::access(folder.c_str(), W_OK | X_OK) != 0) {
+  if (!reason && ::access(folder.c_str(), W_OK | X_OK) != 0) reason = {errno, std::generic_category()};
+  if (reason) {
     throw ConfigError(fmt::format("output_dir: {}: expected a folder to write to: {} ---> give another path",
-                                  folder.string(), reason ? reason.message() : std::strerror(errno)));
+                                  folder.string(), reason.message()));
   }
-  // The kernel lets go of it however this process ends.
-  if (::flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
-  ::close(fd_);
+  if (!lock_.emplace(folder).is_taken()) return;
   throw ConfigError(fmt::format(
       "output_dir: {}: in use by another sweep ---> wait for its end, or give another output_dir", folder.string()));
 }
 
-SweepFolder::~SweepFolder() { ::close(fd_); }
-
-bool is_in_use(const fs::path& run_folder) {
-  const int fd = ::open(run_folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return false;
-  const bool in_use = ::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-  ::close(fd);
-  return in_use;
-}
+bool is_in_use(const fs::path& run_folder) { return FolderLock(run_folder).is_taken(); }
 
 std::vector<RunPlan> plan_runs(const Sweep& sweep, ChangedRuns changed_runs) {
   std::vector<RunPlan> plans;

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <vector>
 
+#include "qtune/base/folder_lock.h"
 #include "qtune/sweep/run_sweep.h"
 #include "run_state.h"
 
@@ -14,12 +16,9 @@ class SweepFolder {
  public:
   /// Throws: ConfigError when it can't be written to or another sweep uses it.
   explicit SweepFolder(const std::filesystem::path& folder);
-  ~SweepFolder();
-  SweepFolder(const SweepFolder&) = delete;
-  SweepFolder& operator=(const SweepFolder&) = delete;
 
  private:
-  int fd_ = -1;
+  std::optional<FolderLock> lock_;
 };
 
 /// Whether a training, of an earlier sweep say, still runs in the folder.

@@ -1,8 +1,6 @@
 #include "output_dir.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -105,22 +103,14 @@ OutputDir::OutputDir(const TrainConfig& config) : path_(config.output_dir) {
     throw ConfigError(fmt::format("output_dir: {}: expected a folder to write to: {} ---> give another path",
                                   path_.string(), reason.message()));
   }
-  lock();
+  if (!lock_.emplace(path_).is_taken()) return;
+  throw ConfigError(fmt::format(
+      "output_dir: {}: in use by another run ---> wait for its end, or give another output_dir", path_.string()));
 }
 
 OutputDir::~OutputDir() {
   std::error_code ignored;
   if (made_) fs::remove(path_, ignored);  // of a folder: only an empty one
-  if (fd_ >= 0) ::close(fd_);
-}
-
-void OutputDir::lock() {
-  // The folder itself is locked: no file is left behind, and the kernel lets go of it however the run ends.
-  fd_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd_ < 0 || ::flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;  // else: no locks there
-  ::close(fd_);
-  throw ConfigError(fmt::format(
-      "output_dir: {}: in use by another run ---> wait for its end, or give another output_dir", path_.string()));
 }
 
 bool is_own_checkpoint(const fs::path& checkpoint, const fs::path& output_dir) {

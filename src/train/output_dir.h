@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "qtune/base/folder_lock.h"
 #include "qtune/config/train_config.h"
 
 namespace qtune {
@@ -19,11 +20,9 @@ class OutputDir {
   OutputDir& operator=(const OutputDir&) = delete;
 
  private:
-  void lock();
-
   std::filesystem::path path_;
   bool made_ = false;
-  int fd_ = -1;
+  std::optional<FolderLock> lock_;
 };
 
 /// Which checkpoint to go on from, if any (by itself, unless overwrite_output_dir).

@@ -3,8 +3,9 @@
 // output_dir/checkpoint-N/ holds a model folder that transformers loads (weights in float32, the masters themselves;
 // with LoRA the adapter alone, as PEFT loads it),
 // optimizer.safetensors (exp_avg.NAME, exp_avg_sq.NAME; with zero_stage: 1 a file for each rank,
-// optimizer-00001-of-00004.safetensors, with slices: exp_avg.NAME@BEGIN), config.yaml (the run's effective config),
-// trainer_state.json, and manifest.json with the size and XXH3 checksum of every file. It is written as
+// optimizer-00001-of-00004.safetensors, with slices: exp_avg.NAME@BEGIN, and in
+// bfloat16 master.NAME@BEGIN: the weights' file then has the masters rounded), config.yaml (the run's effective
+// config), trainer_state.json, and manifest.json with the size and XXH3 checksum of every file. It is written as
 // checkpoint-N.tmp, synced, renamed: a folder named checkpoint-N was whole once, and its manifest tells whether it
 // still is.
 #pragma once

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
+
+#include "qtune/base/folder_lock.h"
 
 namespace qtune {
 
@@ -18,7 +21,7 @@ class EvalOutFolder {
  private:
   std::filesystem::path path_;
   bool made_ = false;
-  int fd_ = -1;
+  std::optional<FolderLock> lock_;
 };
 
 }  // namespace qtune
