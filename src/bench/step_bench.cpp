@@ -94,6 +94,7 @@ class StepBench {
     };
     std::vector<SampleScores> scores;
     if (pruner_.needs_scores()) {
+      if (o_.score_type == ScoreType::kFp8) model_.prepare_fp8_scores();
       scores = score_pass(model_, pointers_, o_.micro_batch, o_.score_type);
     } else {
       for (const TokenizedSample* sample : pointers_) scores.push_back(unscored(*sample));

@@ -66,13 +66,18 @@ int run_score(const ScoreArguments& a) {
   const SampleSet& samples = loaded.samples;
   const ScoreType type = a.dtype == "fp8" ? ScoreType::kFp8 : ScoreType::kCompute;
   const at::Device device = device_from(a.device);
-  if (type == ScoreType::kFp8 && !has_fp8(device)) {
-    throw ConfigError("--dtype fp8: expected a GPU of compute capability 8.9 or newer, found none ---> bfloat16");
+  if (type == ScoreType::kFp8 && device.is_cuda() && !has_fp8(device)) {
+    throw ConfigError(
+        "--dtype fp8: expected a GPU of compute capability 8.9 or newer, found an older one ---> bfloat16");
+  }
+  if (type == ScoreType::kFp8 && device.is_cpu()) {
+    spdlog::info("--dtype fp8: rounded as on a GPU, computed by plain ops: to compare decisions, not for speed");
   }
   Model model =
       Model::load(a.model, {.compute_dtype = type == ScoreType::kFp8 ? at::kBFloat16 : parse_compute_dtype(a.dtype),
                             .device = device,
                             .adapter = adapter_from(a.adapter)});
+  if (type == ScoreType::kFp8) model.prepare_fp8_scores();
   for (size_t first = 0; first < samples.size(); first += static_cast<size_t>(a.batch_size)) {
     std::vector<TokenizedSample> group;
     for (size_t i = first; i < std::min(samples.size(), first + static_cast<size_t>(a.batch_size)); ++i) {

@@ -19,7 +19,6 @@ SampleScores unscored(const TokenizedSample& sample) {
 
 std::vector<SampleScores> score_pass(Model& model, std::span<const TokenizedSample* const> samples, int64_t micro_batch,
                                      ScoreType type) {
-  if (type == ScoreType::kFp8) model.prepare_fp8_scores();
   // A GPU goes on to the next batch while nobody waits for its scores: they are copied once, at the end.
   std::vector<at::Tensor> nll, entropy;
   for (size_t first = 0; first < samples.size(); first += static_cast<size_t>(micro_batch)) {

@@ -54,6 +54,7 @@ std::vector<SampleScores> score_samples(TrainingRun& run, const SamplePointers& 
   }
   const TrainConfig& c = run.config();
   if (run.pruner.needs_scores()) {
+    if (score_type(c) == ScoreType::kFp8) run.model.prepare_fp8_scores();
     scores = score_pass(run.model, own, c.per_device_train_batch_size, score_type(c));
   } else {
     for (const TokenizedSample* sample : own) scores.push_back(unscored(*sample));

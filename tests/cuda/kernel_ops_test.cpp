@@ -187,14 +187,32 @@ TEST(KernelOps, ScoresOnEightBitsAreNearThoseOnSixteen) {
   EXPECT_TRUE(at::equal(model.score(fixture.batch()).nll_N, usual)) << "the usual scores are as before";
 }
 
-TEST(KernelOps, EightBitsNeedBFloat16AndAGpu) {
+TEST(KernelOps, EightBitRowsAndProductsEqualTheCpus) {
+  at::Tensor x = at::randn({19, 48}).to(at::kBFloat16);
+  x[3].zero_();
+  const at::Tensor weight = at::randn({32, 48}).to(at::kBFloat16);
+  const auto product = [&](Fp8Weight& w) {
+    make_fp8_weight(weight, w);
+    at::Tensor y = at::full({19, 32}, NAN, at::kBFloat16);
+    linear_fp8(x, w, y);
+    return y;
+  };
+  Fp8Weight wanted_weight, found_weight;
+  const at::Tensor wanted = product(wanted_weight);
+  const OnKernels kernels;
+  const at::Tensor found = product(found_weight);
+  EXPECT_TRUE(at::equal(found_weight.scales_O, wanted_weight.scales_O));
+  EXPECT_TRUE(at::equal(found_weight.values_OI.view(at::kByte), wanted_weight.values_OI.view(at::kByte)));
+  EXPECT_TRUE(at::equal(found, wanted));
+}
+
+TEST(KernelOps, EightBitScoresNeedBFloat16) {
   const ModelFixture fixture("llama_untied");
-  Model narrow = Model::load(fixture.folder(), {.compute_dtype = at::kBFloat16});
   EXPECT_FALSE(has_fp8(at::kCPU));
-  EXPECT_THROW(narrow.prepare_fp8_scores(), Error) << "the CPU's own ops";
+  Model wide = Model::load(fixture.folder(), {.compute_dtype = at::kFloat});
+  EXPECT_THROW(wide.prepare_fp8_scores(), Error);
   const OnKernels kernels;
   EXPECT_TRUE(has_fp8(at::kCPU));
-  Model wide = Model::load(fixture.folder(), {.compute_dtype = at::kFloat});
   EXPECT_THROW(wide.prepare_fp8_scores(), Error);
 }
 

@@ -128,7 +128,7 @@ class Model {
   RowScores score(const PackedTokens& batch, ScoreType type = ScoreType::kCompute);
 
   /// Rounds the layers' weights as they are now to 8-bit floats, for score(): once before each pass over samples.
-  /// Throws: Error without such a GPU (ops/fp8.h), with reference ops, without bfloat16, for sizes not multiples of 16.
+  /// Throws: Error on a GPU without fp8 (ops/fp8.h), with reference ops, without bfloat16, for sizes not multiples of 16.
   void prepare_fp8_scores();
 
   /// Attention that each target receives in its sample at one layer, (M) float32, by the rule of attention_received.h.

@@ -11,7 +11,8 @@
 
 namespace qtune {
 
-/// Scores of `samples`, in their order, computed `micro_batch` samples at a time.
+/// Scores of `samples`, in their order, computed `micro_batch` samples at a time. kFp8: of the weights as they were at
+/// the last model.prepare_fp8_scores().
 /// Empty: a sample without trainable tokens gets empty arrays.
 /// Throws: as Model::score (load_samples has refused such ids before, by the sample's name).
 std::vector<SampleScores> score_pass(Model& model, std::span<const TokenizedSample* const> samples, int64_t micro_batch,
