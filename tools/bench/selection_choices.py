@@ -32,8 +32,8 @@ OPTIONS = {
 
 
 def decide(lines, group, options, folder):
-    """(sample, tokens) of what is kept, by sample."""
-    kept = {}
+    """The decision on each of `lines`, in their order, judged in groups of so many."""
+    decisions = []
     for first in range(0, len(lines), group):
         path = os.path.join(folder, "group.jsonl")
         with open(path, "w") as f:
@@ -41,10 +41,13 @@ def decide(lines, group, options, folder):
         out = subprocess.run([QTUNE, "select", path, *options], capture_output=True, text=True)
         if out.returncode != 0:
             sys.exit(out.stderr)
-        for decision in map(json.loads, out.stdout.split("\n")[:-1]):
-            if decision["kept"]:
-                kept[decision["id"]] = decision["kept_tokens"]
-    return kept
+        decisions += map(json.loads, out.stdout.split("\n")[:-1])
+    return decisions
+
+
+def tokens_of(decisions):
+    """The trained tokens of each sample that is kept."""
+    return {d["id"]: d["kept_tokens"] for d in decisions if d["kept"]}
 
 
 def distance(a, b):
@@ -59,9 +62,9 @@ def main():
     with open(a.scores) as f:
         lines = f.readlines()
     with tempfile.TemporaryDirectory() as folder:
-        runs = {name: decide(lines, a.group, options, folder) for name, options in OPTIONS.items()}
+        runs = {name: tokens_of(decide(lines, a.group, options, folder)) for name, options in OPTIONS.items()}
         for size in (8, 16, a.group, len(lines)):
-            runs[f"judged {size} at a time"] = decide(lines, size, [], folder)
+            runs[f"judged {size} at a time"] = tokens_of(decide(lines, size, [], folder))
     base = runs["defaults"]
     base_tokens = {(s, k) for s, tokens in base.items() for k in tokens}
     print(f"{len(lines)} samples in groups of {a.group}\n\n| | other samples | other tokens | samples | tokens |\n|---|---|---|---|---|")
