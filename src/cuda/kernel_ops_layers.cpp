@@ -266,7 +266,7 @@ void KernelOps::fp8_rows(const at::Tensor& x_NK, const at::Tensor& values_NK, co
   check_launch("fp8_rows", launch_fp8_rows({.num_rows = x_NK.size(0),
                                             .dim = x_NK.size(1),
                                             .x = pointer<__nv_bfloat16>(x_NK),
-                                            .values = pointer<uint8_t>(values_NK),
+                                            .values = pointer<__nv_fp8_storage_t>(values_NK),
                                             .scales = pointer<float>(scales_N)},
                                            current_stream()));
 }

@@ -21,7 +21,8 @@ constexpr int64_t kTileWords = 8192, kTileBytes = 32 << 20;
 constexpr int64_t kTrainingTileBytes = 96 << 20, kFewestTrainingRows = 128;
 
 /// Score form in one kernel, without a logit in memory: states of all rows and tiles of words, at most so many bytes.
-/// Fewer rows than a cluster of it takes go the way of the tiles.
+/// Fewer rows than a cluster of it takes go the way of the tiles, whose logits are float32 then too: what a sample is
+/// scored does not depend on how many others are scored with it.
 constexpr int64_t kStatesBytes = 64 << 20, kFewestDirectRows = 256;
 
 /// State and results of all N rows.
@@ -63,8 +64,8 @@ void score_tile(const Rows& rows, int64_t row, const at::Tensor& hidden, int64_t
   const ChunkKind kind = word == 0 ? ChunkKind::kFirst : ChunkKind::kNext;
   dispatch_kernel_type(logits, [&](auto type) {
     using T = std::remove_pointer_t<decltype(type)>;
-    check_launch("token_scores_chunk",
-                 launch_token_scores_chunk(pointer<T>(logits), tile, kind, rows.state_from(row), current_stream()));
+    check_launch("token_scores_chunk", launch_token_scores_chunk(strided_pointer<T>(logits), tile, kind,
+                                                                 rows.state_from(row), current_stream()));
   });
 }
 
@@ -79,9 +80,9 @@ HeadScore head_score_of(const Rows& rows, const at::Tensor& hidden_ND, const at:
           .target_logit = rows.state_from(0).target_logit};
 }
 
-bool scores_directly(const Rows& rows, const at::Tensor& hidden_ND, const at::Tensor& head_VD) {
-  return hidden_ND.scalar_type() == at::kBFloat16 && hidden_ND.size(0) >= kFewestDirectRows &&
-         hidden_ND.is_contiguous() && head_VD.is_contiguous() &&
+/// Whether that kernel takes such a head, on this device.
+bool head_score_takes(const Rows& rows, const at::Tensor& hidden_ND, const at::Tensor& head_VD) {
+  return hidden_ND.scalar_type() == at::kBFloat16 && hidden_ND.is_contiguous() && head_VD.is_contiguous() &&
          head_score_runs(head_score_of(rows, hidden_ND, head_VD));
 }
 
@@ -110,14 +111,17 @@ RowScores KernelOps::linear_cross_entropy(const at::Tensor& hidden_ND, const at:
   const int64_t n = hidden_ND.size(0), v = head_VD.size(0);
   const Rows rows(targets_N);
   if (n == 0) return rows.scores;
-  if (scores_directly(rows, hidden_ND, head_VD)) {
+  const bool takes = head_score_takes(rows, hidden_ND, head_VD);
+  if (takes && n >= kFewestDirectRows) {
     score_directly(rows, hidden_ND, head_VD);
     rows.finish(0, n);
     return rows.scores;
   }
+  const at::ScalarType logit_type = takes ? at::kFloat : hidden_ND.scalar_type();
   const int64_t tile_words = std::min(v, kTileWords);
-  const int64_t tile_rows = std::min<int64_t>(n, kTileBytes / (tile_words * hidden_ND.element_size()));
-  const at::Tensor workspace = at::empty({tile_rows, tile_words}, hidden_ND.options());
+  const int64_t logit_bytes = static_cast<int64_t>(c10::elementSize(logit_type));
+  const int64_t tile_rows = std::min<int64_t>(n, kTileBytes / (tile_words * logit_bytes));
+  const at::Tensor workspace = at::empty({tile_rows, tile_words}, hidden_ND.options().dtype(logit_type));
   for (int64_t word = 0; word < v; word += tile_words) {
     const at::Tensor head = head_VD.narrow(0, word, std::min(tile_words, v - word));
     for (int64_t row = 0; row < n; row += tile_rows) {
@@ -145,13 +149,12 @@ RowScores KernelOps::linear_cross_entropy_backward(const at::Tensor& hidden_ND, 
     rows.finish(row, count);
     const LogitsTile tile{
         .num_rows = count, .num_words = v, .row_stride = v, .first_word = 0, .targets = rows.targets_from(row)};
+    const TokenGradient gradient{.logsumexp = pointer<float>(rows.scores.logsumexp_N) + row,
+                                 .row_scales = weights_N.defined() ? pointer<float>(weights_N) + row : nullptr};
     dispatch_kernel_type(logits, [&](auto type) {
       using T = std::remove_pointer_t<decltype(type)>;
-      check_launch("token_gradient", launch_token_gradient(pointer<T>(logits), tile,
-                                                           {.logsumexp = pointer<float>(rows.scores.logsumexp_N) + row},
-                                                           current_stream()));
+      check_launch("token_gradient", launch_token_gradient(pointer<T>(logits), tile, gradient, current_stream()));
     });
-    if (weights_N.defined()) at::Tensor(logits).mul_(weights_N.narrow(0, row, count).unsqueeze(1));
     at::Tensor dhidden = dhidden_ND.narrow(0, row, count);
     at::mm_out(dhidden, logits, head_VD);
     if (dhead_VD.defined()) add_transposed_product(logits, hidden, dhead_VD);

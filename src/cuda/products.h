@@ -5,7 +5,8 @@
 
 namespace qtune {
 
-/// out (R, C) = a (R, K) b (C, K)^T, all of one dtype, sums in float32. Rows of `out` may lie further apart than C.
+/// out (R, C) = a (R, K) b (C, K)^T; a and b of one dtype, out of it or float32, sums in float32. Rows of `out` may lie
+/// further apart than C.
 void product_with_transposed(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out);
 
 /// sum (R, C) float32 += a (K, R)^T b (K, C); a and b of one dtype. Their rows, and those of `sum`, may lie further

@@ -4,7 +4,9 @@
 
 #include <ATen/core/Tensor.h>
 #include <cuda_bf16.h>
+#include <cuda_fp8.h>
 #include <cuda_runtime_api.h>
+#include <fmt/format.h>
 
 #include "qtune/base/error.h"
 
@@ -16,10 +18,41 @@ cudaStream_t current_stream();
 /// Throws: Error naming the op and CUDA's message.
 void check_launch(const char* op, cudaError_t error);
 
-/// A tensor's values as kernels see them. Undefined: null.
+/// The element type of tensors that kernels read as T. What is no number lies in bytes.
+template <class T>
+inline constexpr at::ScalarType kScalarType = at::kByte;
+template <>
+inline constexpr at::ScalarType kScalarType<float> = at::kFloat;
+template <>
+inline constexpr at::ScalarType kScalarType<double> = at::kDouble;
+template <>
+inline constexpr at::ScalarType kScalarType<__nv_bfloat16> = at::kBFloat16;
+template <>
+inline constexpr at::ScalarType kScalarType<int32_t> = at::kInt;
+template <>
+inline constexpr at::ScalarType kScalarType<__nv_fp8_storage_t> = at::kFloat8_e4m3fn;
+
+/// A tensor's values as kernels see them, whatever its strides. Undefined: null.
+/// Throws: Error for another element type, which the kernel would read as this one.
+template <class T>
+T* strided_pointer(const at::Tensor& t) {
+  if (!t.defined()) return nullptr;
+  if (t.scalar_type() != kScalarType<T>) {
+    throw Error(fmt::format("a kernel's tensor: expected {}, found {}", c10::toString(kScalarType<T>),
+                            c10::toString(t.scalar_type())));
+  }
+  return static_cast<T*>(t.data_ptr());
+}
+
+/// The same of a contiguous tensor.
+/// Throws: Error for another one, too.
 template <class T>
 T* pointer(const at::Tensor& t) {
-  return t.defined() ? static_cast<T*>(t.data_ptr()) : nullptr;
+  if (t.defined() && !t.is_contiguous()) {
+    throw Error(fmt::format("a kernel's tensor: expected it contiguous, found shape {} with strides {}",
+                            fmt::join(t.sizes(), " x "), fmt::join(t.strides(), ", ")));
+  }
+  return strided_pointer<T>(t);
 }
 
 /// Calls f with a null pointer of the kernels' type for the tensor's element type.

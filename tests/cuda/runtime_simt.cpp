@@ -30,7 +30,7 @@ at::Tensor float_workspace(const at::Tensor& like, int64_t size) {
 
 void product_with_transposed(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out) {
   at::Tensor product = out;
-  product.copy_(at::mm(a, b.t()));
+  product.copy_(at::mm(a.to(out.scalar_type()), b.to(out.scalar_type()).t()));
 }
 
 void add_transposed_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& sum) {

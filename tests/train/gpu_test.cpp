@@ -116,10 +116,8 @@ TEST(GpuHead, ScoresEqualTheFloat64Product) {
       const at::Tensor log_p = logits.log_softmax(1);
       const at::Tensor nll = -log_p.gather(1, targets.narrow(0, row, count).to(at::kLong).unsqueeze(1)).squeeze(1);
       const at::Tensor entropy = -(log_p.exp() * log_p).sum(1);
-      // Fewer rows than a cluster's go through bfloat16 logits.
-      const double tolerance = n < 256 ? 0.1 : 1e-4;
-      EXPECT_LT(largest_difference(found.nll_N.narrow(0, row, count), nll), tolerance) << n << " " << d << " " << v;
-      EXPECT_LT(largest_difference(found.entropy_N.narrow(0, row, count), entropy), tolerance);
+      EXPECT_LT(largest_difference(found.nll_N.narrow(0, row, count), nll), 1e-4) << n << " " << d << " " << v;
+      EXPECT_LT(largest_difference(found.entropy_N.narrow(0, row, count), entropy), 1e-4);
     }
   }
 }
