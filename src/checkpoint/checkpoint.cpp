@@ -61,10 +61,22 @@ void write_manifest(const fs::path& folder) {
   write_file_atomic(folder / kManifest, json{{"files", files}}.dump(1) + "\n");
 }
 
-/// A save needs room for weights and both moments; better said before half of it is written.
-void check_space(const fs::path& output_dir, Optimizer& optimizer) {
-  uint64_t needed = 16 << 20;
-  for (const ParameterState& s : optimizer.state()) needed += 3 * s.exp_avg.nbytes();
+/// Bytes of a checkpoint, those of all ranks together: what is trained in float32, both moments, and masters where the
+/// ranks hold slices of them.
+uint64_t checkpoint_bytes(Model& model, CheckpointContent content) {
+  constexpr uint64_t kRest = 16 << 20;  // tokenizer, config, states
+  uint64_t bytes = kRest;
+  for (const Parameter& p : model.parameters()) {
+    const uint64_t weight = 4 * static_cast<uint64_t>(p.compute.numel());
+    bytes += weight;
+    if (content == CheckpointContent::kResumable) bytes += (p.master_begin ? 3 : 2) * weight;
+  }
+  return bytes;
+}
+
+/// Better said before half of it is written.
+void check_space(const fs::path& output_dir, Model& model, CheckpointContent content) {
+  const uint64_t needed = checkpoint_bytes(model, content);
   std::error_code failed;
   const fs::space_info space = fs::space(output_dir, failed);
   if (!failed && space.available < needed) {
@@ -136,9 +148,9 @@ void load_trained(const fs::path& checkpoint, Model& model, const StoredState& s
 fs::path unfinished(fs::path target) { return target += ".tmp"; }
 
 /// All but the optimizer and the manifest.
-void write_run(const fs::path& output_dir, const fs::path& folder, Model& model, Optimizer& optimizer,
-               const TrainerState& state, const CheckpointSource& source) {
-  check_space(output_dir, optimizer);
+void write_run(const fs::path& output_dir, const fs::path& folder, Model& model, const TrainerState& state,
+               const CheckpointSource& source) {
+  check_space(output_dir, model, source.content);
   fs::remove_all(folder);
   fs::create_directories(folder);
   save_trained(model, source.model_folder, folder, Dtype::kF32);
@@ -192,7 +204,7 @@ fs::path save_sharded_checkpoint(const fs::path& output_dir, Model& model, Optim
     }
   };
   all_well(fault_of([&] {
-    if (first) write_run(output_dir, folder, model, optimizer, state, source);
+    if (first) write_run(output_dir, folder, model, state, source);
   }));
   all_well(fault_of([&] {
     if (source.content == CheckpointContent::kResumable) write_optimizer(folder, optimizer);

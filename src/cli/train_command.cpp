@@ -40,7 +40,7 @@ int train(const LoadedConfig& loaded) {
   const Launch launch = launch_of_environment();
   if (launch.rank > 0) return kExitOk;  // one says it for all
   log_notes(loaded);
-  write_output(dry_run(loaded, isatty(STDOUT_FILENO) ? MarkStyle::kColour : MarkStyle::kBrackets, launch.world_size));
+  write_output(dry_run(loaded, isatty(STDOUT_FILENO) ? MarkStyle::kColour : MarkStyle::kBrackets, launch));
   flush_output();
   return kExitOk;
 }

@@ -36,6 +36,12 @@ int64_t workspace_bytes(const ModelConfig& c, const TrainingShape& shape, int64_
   return bytes;
 }
 
+/// A byte a weight of the layers' products, and their rows' scales.
+int64_t fp8_bytes(const ModelConfig& c) {
+  const int64_t d = c.hidden_size, f = c.intermediate_size, x = c.qkv_width(), w = c.num_heads * c.head_dim;
+  return c.num_layers * (d * x + w * d + 3 * f * d + kFloat * (x + 2 * d + 2 * f));
+}
+
 /// An evaluation runs in the same buffers, one layer's at a time; they grow where its batches are larger.
 void add_evaluation(MemoryEstimate& m, const ModelConfig& c, const TrainingShape& shape, int64_t element) {
   const int64_t more_tokens = std::max<int64_t>(0, shape.num_eval_tokens - shape.num_tokens);
@@ -55,6 +61,7 @@ MemoryEstimate estimate_training_memory(const ModelConfig& c, const TrainingShap
   MemoryEstimate m;
   const int64_t masters = trained * kFloat / (half && !shape.lora ? shape.num_shards : 1);
   m.weights = masters + (half ? trained * element : 0) + (shape.lora ? p * element : 0);
+  m.weights += shape.other_parameters * element + (shape.fp8_scores ? fp8_bytes(c) : 0);
   m.gradients = trained * kFloat;
   m.optimizer = 2 * trained * kFloat / shape.num_shards;
   m.activations = shape.num_tokens *

@@ -49,14 +49,13 @@ void Model::State::project_qkv_backward(const LayerWeights& w, const at::Tensor&
   if (w.qkv_bias.gradient.defined()) bias_gradient(dqkv_NX, w.qkv_bias.gradient);
 }
 
-/// saved.x_in holds the residual stream before this layer's predecessor's output `delta` is added (undefined: it is in
-/// already, or there is none); afterwards it holds the layer's input.
-void Model::State::forward_saved(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& delta_ND,
-                                 const SavedLayer& saved) {
+/// x_ND: the residual stream before this layer's predecessor's output `delta` is added (undefined: it is in already, or
+/// there is none, and x_ND is saved.x_in). Afterwards saved.x_in holds the layer's input.
+void Model::State::forward_saved(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& x_ND,
+                                 const at::Tensor& delta_ND, const SavedLayer& saved) {
   const int64_t n = batch.num_tokens(), d = config.hidden_size;
   const at::Tensor normed = buffer("normed", {n, d}), projected = buffer("projected", {n, d});
-  add_rms_norm(saved.x_in_ND, delta_ND, saved.x_in_ND, w.input_norm.compute, config.rms_norm_eps, normed,
-               saved.rstd_in_N);
+  add_rms_norm(x_ND, delta_ND, saved.x_in_ND, w.input_norm.compute, config.rms_norm_eps, normed, saved.rstd_in_N);
   project_qkv(w, normed, batch.positions_N, saved);
   attention(saved.qkv_NX, {batch.cu_seqlens, batch.device_cu_seqlens}, attention_shape, saved.attention_NW,
             saved.logsumexp_HN);
@@ -67,9 +66,9 @@ void Model::State::forward_saved(const LayerWeights& w, const PackedTokens& batc
 }
 
 /// out_ND: what this layer adds to saved.x_mid.
-void Model::State::forward_layer(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& delta_ND,
-                                 const SavedLayer& saved, const at::Tensor& out_ND) {
-  forward_saved(w, batch, delta_ND, saved);
+void Model::State::forward_layer(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& x_ND,
+                                 const at::Tensor& delta_ND, const SavedLayer& saved, const at::Tensor& out_ND) {
+  forward_saved(w, batch, x_ND, delta_ND, saved);
   const at::Tensor h = buffer("h", {batch.num_tokens(), config.intermediate_size});
   swiglu(saved.gate_up_N2F, h);
   project(w.down, h, out_ND);
@@ -208,7 +207,7 @@ RowScores Model::score(const PackedTokens& host_batch, ScoreType type) {
   embed(s.weights.embedding.compute, batch.ids_N, saved.x_in_ND);
   at::Tensor delta;
   for (const LayerWeights& layer : s.weights.layers) {
-    s.forward_layer(layer, batch, delta, saved, out);
+    s.forward_layer(layer, batch, saved.x_in_ND, delta, saved, out);
     delta = out;
   }
   accumulate(out, saved.x_in_ND);
@@ -235,7 +234,7 @@ at::Tensor Model::attention_to_targets(const PackedTokens& host_batch, int64_t l
   at::Tensor delta;
   const size_t last = static_cast<size_t>(layer) - 1;
   for (size_t i = 0; i < last; ++i) {
-    s.forward_layer(s.weights.layers[i], batch, delta, saved, out);
+    s.forward_layer(s.weights.layers[i], batch, saved.x_in_ND, delta, saved, out);
     delta = out;
   }
   const LayerWeights& w = s.weights.layers[last];
@@ -260,12 +259,8 @@ RowScores Model::State::forward_backward(const PackedTokens& batch, const std::f
     const std::string own = fmt::format("{}.", i);
     saved.push_back(saved_buffers(options.gradient_checkpointing ? "0." : own, n));
     if (options.gradient_checkpointing) saved[i].x_in_ND = float_buffer(own + "x_in", {n, d});
-    if (i == 0) {
-      embed(weights.embedding.compute, batch.ids_N, saved[0].x_in_ND);
-    } else {
-      saved[i].x_in_ND.copy_(saved[i - 1].x_mid_ND);
-    }
-    forward_layer(weights.layers[i], batch, delta, saved[i], out);
+    if (i == 0) embed(weights.embedding.compute, batch.ids_N, saved[0].x_in_ND);
+    forward_layer(weights.layers[i], batch, i == 0 ? saved[0].x_in_ND : saved[i - 1].x_mid_ND, delta, saved[i], out);
     delta = out;
   }
   const at::Tensor x_ND = float_buffer("x_last", {n, d});
@@ -287,7 +282,7 @@ RowScores Model::State::forward_backward(const PackedTokens& batch, const std::f
   for (size_t i = weights.layers.size(); i-- > 0;) {
     // The last layer's values still lie in the shared buffers.
     if (options.gradient_checkpointing && i + 1 < weights.layers.size()) {
-      forward_saved(weights.layers[i], batch, {}, saved[i]);
+      forward_saved(weights.layers[i], batch, saved[i].x_in_ND, {}, saved[i]);
     }
     backward_layer(weights.layers[i], batch, saved[i], dx_ND,
                    i == 0 && !trains_embedding ? InputGradient::kSkipped : InputGradient::kComputed);

@@ -71,10 +71,10 @@ struct Model::State {
                             const at::Tensor& dqkv_NX);
   SavedLayer saved_buffers(const std::string& prefix, int64_t n);
   /// Fills `saved`: all that the layer's backward needs.
-  void forward_saved(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& delta_ND,
-                     const SavedLayer& saved);
-  void forward_layer(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& delta_ND,
-                     const SavedLayer& saved, const at::Tensor& out_ND);
+  void forward_saved(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& x_ND,
+                     const at::Tensor& delta_ND, const SavedLayer& saved);
+  void forward_layer(const LayerWeights& w, const PackedTokens& batch, const at::Tensor& x_ND,
+                     const at::Tensor& delta_ND, const SavedLayer& saved, const at::Tensor& out_ND);
   RowScores forward_backward(const PackedTokens& batch, const std::function<void(int64_t)>& layer_done);
   void backward_layer(const LayerWeights& w, const PackedTokens& batch, const SavedLayer& saved,
                       const at::Tensor& dx_ND, InputGradient input_gradient);

@@ -19,6 +19,10 @@ namespace {
 constexpr int64_t kRowGrain = 16;
 constexpr int64_t kElementGrain = 1 << 15;
 
+void check_inside(const char* op, const char* what, int32_t index, int64_t size) {
+  if (index < 0 || index >= size) throw Error(fmt::format("{}: {} {} is outside 0..{}", op, what, index, size - 1));
+}
+
 }  // namespace
 
 void add_rms_norm(const at::Tensor& x_ND, const at::Tensor& delta_ND, const at::Tensor& x_out_ND,
@@ -275,6 +279,7 @@ void embed_backward(const at::Tensor& dx_ND, const at::Tensor& ids_N, const at::
   const float* dx = dx_ND.data_ptr<float>();
   float* dtable = dtable_VD.data_ptr<float>();
   for (int64_t i = 0; i < n; ++i) {
+    check_inside("embed_backward", "id", ids[i], dtable_VD.size(0));
     for (int64_t j = 0; j < d; ++j) dtable[ids[i] * d + j] += dx[i * d + j];
   }
 }
@@ -288,9 +293,7 @@ void gather_rows(const at::Tensor& x_ND, const at::Tensor& rows_M, const at::Ten
   const float* x = x_ND.data_ptr<float>();
   float* out = out_MD.data_ptr<float>();
   for (int64_t i = 0; i < m; ++i) {
-    if (rows[i] < 0 || rows[i] >= x_ND.size(0)) {
-      throw Error(fmt::format("gather_rows: row {} is outside 0..{}", rows[i], x_ND.size(0) - 1));
-    }
+    check_inside("gather_rows", "row", rows[i], x_ND.size(0));
     std::copy_n(x + rows[i] * d, d, out + i * d);
   }
 }
@@ -303,6 +306,10 @@ void scatter_add_rows(const at::Tensor& addend_MD, const at::Tensor& rows_M, con
   const float* addend = addend_MD.data_ptr<float>();
   float* x = x_ND.data_ptr<float>();
   for (int64_t i = 0; i < m; ++i) {
+    check_inside("scatter_add_rows", "row", rows[i], x_ND.size(0));
+    if (i > 0 && rows[i] < rows[i - 1]) {
+      throw Error(fmt::format("scatter_add_rows: expected ascending rows, found {} after {}", rows[i], rows[i - 1]));
+    }
     for (int64_t j = 0; j < d; ++j) x[rows[i] * d + j] += addend[i * d + j];
   }
 }

@@ -24,19 +24,23 @@ std::unique_ptr<Model> load_for_scores(const std::string& folder, const ModelOpt
                                                       .adapter = {}}));
 }
 
-void check_layer(const TrainConfig& config, const Model& model) {
-  const int64_t layer = config.pruning.token.layer, num_layers = model.config().num_layers;
-  if (layer <= num_layers) return;
-  throw ConfigError(fmt::format("pruning.token.layer: expected one of the model's {} layers, found {} ---> 2 is usual",
-                                num_layers, layer));
+}  // namespace
+
+std::string base_model_folder(const TrainConfig& config) {
+  return config.pruning.token.base_model.value_or(config.model_name_or_path);
 }
 
-}  // namespace
+std::vector<std::string> compared_model_folders(const TrainConfig& config, const Pruner& pruner) {
+  const std::vector<ScoreArray> arrays = pruner.needed_arrays();
+  std::vector<std::string> folders;
+  if (needs(arrays, &SampleScores::reference_nll)) folders.push_back(config.pruning.token.reference_model.value());
+  if (needs(arrays, &SampleScores::base_nll)) folders.push_back(base_model_folder(config));
+  return folders;
+}
 
 ComparedModels load_compared_models(const TrainConfig& config, const Pruner& pruner, const Model& model) {
   const std::vector<ScoreArray> arrays = pruner.needed_arrays();
   const TokenPruning& token = config.pruning.token;
-  if (needs(arrays, &SampleScores::attention)) check_layer(config, model);
   ComparedModels compared;
   if (needs(arrays, &SampleScores::reference_nll)) {
     compared.reference = load_for_scores(token.reference_model.value(), model.options());
@@ -44,7 +48,7 @@ ComparedModels load_compared_models(const TrainConfig& config, const Pruner& pru
                  static_cast<double>(compared.reference->config().num_parameters()) / 1e6);
   }
   if (needs(arrays, &SampleScores::base_nll)) {
-    const std::string folder = token.base_model.value_or(config.model_name_or_path);
+    const std::string folder = base_model_folder(config);
     compared.base = load_for_scores(folder, model.options());
     spdlog::info("base model {}: {:.1f} M parameters", folder,
                  static_cast<double>(compared.base->config().num_parameters()) / 1e6);

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "qtune/config/train_config.h"
@@ -17,8 +18,10 @@ struct ComparedModels {
   std::unique_ptr<Model> reference, base;
 };
 
-/// Loads those that the pruner needs. Throws: CheckpointError as Model::load; ConfigError for a layer that the model in
-/// training does not have (fastv, sparsevlm).
+/// Folders of those that the pruner needs.
+std::vector<std::string> compared_model_folders(const TrainConfig& config, const Pruner& pruner);
+
+/// Loads them. Throws: CheckpointError as Model::load.
 ComparedModels load_compared_models(const TrainConfig& config, const Pruner& pruner, const Model& model);
 
 /// Fills the arrays of `needed` other than nll and entropy; `scores` are those of `samples`.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "checks_before_weights.h"
 #include "memory_plan.h"
 #include "output_dir.h"
 #include "plan.h"
@@ -93,15 +94,15 @@ std::string first_batch_text(const TrainConfig& c, const TrainingPlan& plan, Mar
 
 }  // namespace
 
-std::string dry_run(const LoadedConfig& loaded, MarkStyle marks, int world_size) {
+std::string dry_run(const LoadedConfig& loaded, MarkStyle marks, const Launch& launch) {
   const TrainConfig& c = loaded.config;
-  make_pruner(pruner_options(c));  // for its faults
+  const Pruner pruner = make_pruner(pruner_options(c));
   const OutputDir folder(c);
   const auto checkpoint = find_checkpoint(c);
-  const TrainingPlan plan = plan_training(loaded, world_size);
-  check_weight_files(c.model_name_or_path, plan.model);
+  const TrainingPlan plan = plan_training(loaded, launch.world_size, checkpoint);
   const at::Device device = choose_device(c.use_cpu ? DeviceChoice::kCpuOnly : DeviceChoice::kGpuIfAny);
-  const TrainingShape shape = decided_shape(c, plan, device);
+  check_before_weights(c, pruner, plan, device);
+  const TrainingShape shape = decided_shape(c, pruner, plan, device, launch.local_world_size);
   std::string text = line(
       "model", fmt::format("{}, {:.1f} M parameters, {} compute", c.model_name_or_path,
                            static_cast<double>(plan.model.num_parameters()) / 1e6, c.bf16 ? "bfloat16" : "float32"));
@@ -109,7 +110,7 @@ std::string dry_run(const LoadedConfig& loaded, MarkStyle marks, int world_size)
     text += line("adapter", describe_lora(*shape.lora, plan.model, c.adapter_name_or_path.value_or("new")));
   text += line("output_dir",
                checkpoint ? fmt::format("{}, resuming from {}", c.output_dir, checkpoint->string()) : c.output_dir);
-  text += steps_text(c, plan, world_size) + data_text(plan) + memory_text(plan, shape, device) +
+  text += steps_text(c, plan, launch.world_size) + data_text(plan) + memory_text(plan, shape, device) +
           first_batch_text(c, plan, marks);
   return text + "\ndry run: nothing was trained or written\n";
 }

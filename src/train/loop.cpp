@@ -282,8 +282,8 @@ void keep_console_for_first(const Launch& launch) {
 }
 
 int train(const LoadedConfig& loaded, const std::shared_ptr<RunLog>& log,
-          const std::shared_ptr<Communicator>& communicator, at::Device device) {
-  TrainingRun run = set_up_training(loaded, log, communicator, device);
+          const std::shared_ptr<Communicator>& communicator, at::Device device, int ranks_here) {
+  TrainingRun run = set_up_training(loaded, log, communicator, device, ranks_here);
   const int exit_code = TrainingLoop(run).drive();
   communicator->finish();
   return exit_code;
@@ -304,7 +304,7 @@ int run_training(const LoadedConfig& loaded) {
   const auto communicator = std::make_shared<Communicator>(
       launch, CommunicatorOptions{.timeout = std::chrono::seconds(c.ddp_timeout), .device = device});
   try {
-    return train(loaded, log, communicator, device);
+    return train(loaded, log, communicator, device, launch.local_world_size);
   } catch (const Error& e) {
     if (communicator->world_size() == 1) throw;
     communicator->report_failure(e.what(), e.exit_code());

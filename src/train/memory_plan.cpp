@@ -1,7 +1,12 @@
 #include "memory_plan.h"
 
-#include <algorithm>
+#include <fmt/format.h>
 
+#include <algorithm>
+#include <numeric>
+#include <span>
+
+#include "compared_models.h"
 #include "qtune/base/file.h"
 #include "qtune/base/log.h"
 #include "qtune/ops/device.h"
@@ -9,40 +14,69 @@
 
 namespace qtune {
 
-TrainingShape training_shape(const TrainConfig& config, const TrainingPlan& plan) {
-  const ModelOptions options = model_options(config);
-  TrainingShape shape{.compute_dtype = options.compute_dtype,
-                      .gradient_checkpointing = config.gradient_checkpointing.value_or(false),
-                      .num_shards = config.zero_stage == 1 ? plan.world_size : 1};
-  if (options.adapter) {
-    shape.lora = config.adapter_name_or_path ? check_lora_files(*config.adapter_name_or_path, plan.model)
-                                             : options.adapter->config;
+namespace {
+
+/// Raises the sizes of `shape` to those of a micro-batch.
+void take_largest(const SampleSet& samples, std::span<const int64_t> micro_batch, TrainingShape& shape) {
+  int64_t num_tokens = 0, num_targets = 0;
+  for (const int64_t i : micro_batch) {
+    num_tokens += samples.num_tokens(static_cast<size_t>(i));
+    num_targets += samples.num_trainable_tokens(static_cast<size_t>(i));
   }
+  shape.num_tokens = std::max(shape.num_tokens, num_tokens);
+  shape.num_targets = std::max(shape.num_targets, num_targets);
+}
+
+void take_training_batches(const TrainConfig& config, const TrainingPlan& plan, TrainingShape& shape) {
   const auto micro_batch = static_cast<size_t>(config.per_device_train_batch_size);
   StepSampler sampler(plan.epochs);
   const int64_t steps = std::min(plan.total_steps, plan.epochs.steps_per_epoch());
   while (sampler.steps_done() < steps) {
-    const std::vector<int64_t> indices = sampler.next();
+    std::vector<int64_t> indices = sampler.next();
+    // The longest of a step meet in one micro-batch when all others are dropped.
+    if (config.pruning.sample.method == "longest") {
+      const auto longer = [&](int64_t a, int64_t b) {
+        return plan.samples.num_tokens(static_cast<size_t>(a)) > plan.samples.num_tokens(static_cast<size_t>(b));
+      };
+      std::sort(indices.begin(), indices.end(), longer);
+    }
     for (size_t first = 0; first < indices.size(); first += micro_batch) {
-      int64_t num_tokens = 0, num_targets = 0;
-      for (size_t i = first; i < std::min(indices.size(), first + micro_batch); ++i) {
-        num_tokens += plan.samples.num_tokens(static_cast<size_t>(indices[i]));
-        num_targets += plan.samples.num_trainable_tokens(static_cast<size_t>(indices[i]));
-      }
-      shape.num_tokens = std::max(shape.num_tokens, num_tokens);
-      shape.num_targets = std::max(shape.num_targets, num_targets);
+      take_largest(plan.samples, std::span(indices).subspan(first, std::min(micro_batch, indices.size() - first)),
+                   shape);
     }
   }
+}
+
+void take_evaluation_batches(const TrainConfig& config, const TrainingPlan& plan, TrainingShape& shape) {
   const auto eval_batch = static_cast<size_t>(config.per_device_eval_batch_size);
-  for (size_t first = 0; first < plan.eval_samples.size(); first += eval_batch) {
-    int64_t num_tokens = 0, num_targets = 0;
-    for (size_t i = first; i < std::min(plan.eval_samples.size(), first + eval_batch); ++i) {
-      num_tokens += plan.eval_samples.num_tokens(i);
-      num_targets += plan.eval_samples.num_trainable_tokens(i);
-    }
-    shape.num_eval_tokens = std::max(shape.num_eval_tokens, num_tokens);
-    shape.num_eval_targets = std::max(shape.num_eval_targets, num_targets);
+  std::vector<int64_t> indices(plan.eval_samples.size());
+  std::iota(indices.begin(), indices.end(), 0);
+  TrainingShape largest;
+  for (size_t first = 0; first < indices.size(); first += eval_batch) {
+    take_largest(plan.eval_samples, std::span(indices).subspan(first, std::min(eval_batch, indices.size() - first)),
+                 largest);
   }
+  shape.num_eval_tokens = largest.num_tokens;
+  shape.num_eval_targets = largest.num_targets;
+}
+
+}  // namespace
+
+TrainingShape training_shape(const TrainConfig& config, const Pruner& pruner, const TrainingPlan& plan) {
+  const ModelOptions options = model_options(config);
+  TrainingShape shape{.compute_dtype = options.compute_dtype,
+                      .gradient_checkpointing = config.gradient_checkpointing.value_or(false),
+                      .num_shards = config.zero_stage == 1 ? plan.world_size : 1,
+                      .fp8_scores = score_type(config) == ScoreType::kFp8};
+  if (options.adapter) {
+    shape.lora = config.adapter_name_or_path ? check_lora_files(*config.adapter_name_or_path, plan.model)
+                                             : options.adapter->config;
+  }
+  for (const std::string& folder : compared_model_folders(config, pruner)) {
+    shape.other_parameters += read_model_config(folder).num_parameters();
+  }
+  take_training_batches(config, plan, shape);
+  take_evaluation_batches(config, plan, shape);
   return shape;
 }
 
@@ -50,29 +84,16 @@ bool needs_gradient_checkpointing(const ModelConfig& model, const TrainingShape&
   return estimate_training_memory(model, shape).total() > available_bytes / 10 * 9;
 }
 
-namespace {
-
-/// Weights of the models that tokens are compared with, which lie beside the one in training.
-int64_t bytes_of_compared_models(const TrainConfig& config) {
-  const TokenPruning& token = config.pruning.token;
-  std::vector<std::string> folders;
-  if (token.method == "rho1" || token.method == "tokencleaning") folders.push_back(token.reference_model.value());
-  if (token.method == "tokencleaning") folders.push_back(token.base_model.value_or(config.model_name_or_path));
-  int64_t bytes = 0;
-  for (const std::string& folder : folders) bytes += read_model_config(folder).num_parameters() * (config.bf16 ? 2 : 4);
-  return bytes;
-}
-
-}  // namespace
-
-TrainingShape decided_shape(const TrainConfig& config, const TrainingPlan& plan, at::Device device) {
-  TrainingShape shape = training_shape(config, plan);
+TrainingShape decided_shape(const TrainConfig& config, const Pruner& pruner, const TrainingPlan& plan,
+                            at::Device device, int ranks_here) {
+  TrainingShape shape = training_shape(config, pruner, plan);
   shape.on_gpu = device.is_cuda();
-  const int64_t available = available_memory_bytes(device) - bytes_of_compared_models(config);
+  const int64_t available = available_memory_bytes(device) / (device.is_cpu() ? ranks_here : 1);
   if (config.gradient_checkpointing || !needs_gradient_checkpointing(plan.model, shape, available)) return shape;
-  spdlog::info("gradient_checkpointing: on, since training would take about {} of the {} that are free",
+  spdlog::info("gradient_checkpointing: on, since training would take about {} of the {} that are free{}",
                format_bytes(static_cast<uint64_t>(estimate_training_memory(plan.model, shape).total())),
-               format_bytes(static_cast<uint64_t>(available)));
+               format_bytes(static_cast<uint64_t>(available)),
+               device.is_cpu() && ranks_here > 1 ? fmt::format(" for each of {} ranks here", ranks_here) : "");
   shape.gradient_checkpointing = true;
   return shape;
 }

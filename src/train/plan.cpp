@@ -11,6 +11,7 @@
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
 #include "qtune/base/rng.h"
+#include "qtune/checkpoint/checkpoint.h"
 #include "qtune/text/sample_checks.h"
 #include "qtune/train/config_options.h"
 
@@ -84,7 +85,8 @@ std::string describe_lora(const LoraConfig& lora, const ModelConfig& model, cons
       trained / 1e6, 100 * trained / static_cast<double>(model.num_parameters()));
 }
 
-TrainingPlan plan_training(const LoadedConfig& loaded, int world_size, int64_t samples_per_step) {
+TrainingPlan plan_training(const LoadedConfig& loaded, int world_size,
+                           const std::optional<std::filesystem::path>& checkpoint) {
   const TrainConfig& c = loaded.config;
   TrainingPlan plan{.model = read_model_config(c.model_name_or_path)};
   // A wrong name of held-out data is found before the training data is read.
@@ -97,10 +99,12 @@ TrainingPlan plan_training(const LoadedConfig& loaded, int world_size, int64_t s
   if (held_out_options) plan.eval_samples = load_logged(*held_out_options, c.eval_dataset).samples;
   if (c.val_size > 0) hold_out(loaded, plan.samples, plan.eval_samples);
   plan.epochs = {.num_samples = static_cast<int64_t>(plan.samples.size()),
-                 .samples_per_step = samples_per_step > 0
-                                         ? samples_per_step
-                                         : c.per_device_train_batch_size * c.gradient_accumulation_steps * world_size,
+                 .samples_per_step = c.per_device_train_batch_size * c.gradient_accumulation_steps * world_size,
                  .seed = static_cast<uint64_t>(c.seed)};
+  if (checkpoint) {
+    const TrainerState then = read_trainer_state(*checkpoint);
+    if (then.world_size != world_size) plan.epochs.samples_per_step = then.samples_per_step;
+  }
   plan.total_steps = count_total_steps(c, plan.epochs.steps_per_epoch());
   plan.schedule = make_schedule(loaded, plan.total_steps);
   plan.world_size = world_size;

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "qtune/batch/epoch_order.h"
@@ -29,8 +31,9 @@ std::string describe_lora(const LoraConfig& lora, const ModelConfig& model, cons
 /// Reads config.json and the data.
 /// Throws: as read_model_config and load_samples; ConfigError for a val_size that leaves nothing to train on and for a
 /// warm-up longer than the run.
-/// A step holds per_device_train_batch_size x gradient_accumulation_steps x world_size samples, or samples_per_step
-/// where that is not 0 (a run that goes on with another number of ranks).
-TrainingPlan plan_training(const LoadedConfig& loaded, int world_size = 1, int64_t samples_per_step = 0);
+/// A step holds per_device_train_batch_size x gradient_accumulation_steps x world_size samples; in a run that goes on
+/// from `checkpoint` with another number of ranks, as many as before.
+TrainingPlan plan_training(const LoadedConfig& loaded, int world_size,
+                           const std::optional<std::filesystem::path>& checkpoint);
 
 }  // namespace qtune

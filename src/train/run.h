@@ -45,8 +45,9 @@ struct TrainingRun {
 };
 
 /// Loads and checks everything that can fail before the first step: data, model, checkpoint to resume from.
+/// ranks_here: ranks on this host, which share its memory.
 TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> log,
-                            std::shared_ptr<Communicator> communicator, at::Device device);
+                            std::shared_ptr<Communicator> communicator, at::Device device, int ranks_here);
 
 /// What one step did.
 struct StepResult {

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "checks_before_weights.h"
 #include "data_parallel.h"
 #include "memory_plan.h"
 #include "output_dir.h"
@@ -9,7 +10,6 @@
 #include "qtune/base/hash.h"
 #include "qtune/base/log.h"
 #include "qtune/config/print_config.h"
-#include "qtune/ops/fp8.h"
 #include "qtune/train/config_options.h"
 #include "run.h"
 
@@ -141,33 +141,10 @@ void check_ranks_agree(const TrainingRun& run) {
   }
 }
 
-/// A sample that can't be judged is found now, not in the middle of training.
-void check_samples(const Pruner& pruner, const SampleSet& samples) {
-  for (size_t i = 0; i < samples.size(); ++i) {
-    const SampleId id = samples[i].id;
-    pruner.check_sample(id.name(), id.place());
-  }
-}
-
-/// Before any weight is read.
-void check_fp8(at::Device device, const ModelConfig& m) {
-  if (!has_fp8(device)) {
-    throw ConfigError(fmt::format(
-        "pruning.score_dtype: fp8: expected a GPU of compute capability 8.9 or newer, found {} ---> remove the key",
-        device.is_cpu() ? "none" : "an older one"));
-  }
-  for (const int64_t size : {m.hidden_size, m.intermediate_size, m.num_heads * m.head_dim, m.qkv_width()}) {
-    if (size % 16 == 0) continue;
-    throw ConfigError(fmt::format(
-        "pruning.score_dtype: fp8: expected layers of multiples of 16 rows and columns, found {} ---> remove the key",
-        size));
-  }
-}
-
 }  // namespace
 
 TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> log,
-                            std::shared_ptr<Communicator> communicator, at::Device device) {
+                            std::shared_ptr<Communicator> communicator, at::Device device, int ranks_here) {
   const TrainConfig& c = loaded.config;
   Pruner pruner = make_pruner(pruner_options(c));  // its faults before anything is read
   communicator->set_phase("setup");
@@ -178,17 +155,14 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
     checkpoint = find_checkpoint(c);
   }
   checkpoint = path_of_first(*communicator, checkpoint);
-  const std::optional<TrainerState> then = checkpoint ? std::optional(read_trainer_state(*checkpoint)) : std::nullopt;
   const int world_size = communicator->world_size();
-  TrainingPlan plan =
-      plan_training(loaded, world_size, then && then->world_size != world_size ? then->samples_per_step : 0);
-  if (c.pruning.sample.method == "score_file") check_samples(pruner, plan.samples);
+  TrainingPlan plan = plan_training(loaded, world_size, checkpoint);
+  check_before_weights(c, pruner, plan, device);
   ModelOptions options = model_options(c);
   options.device = device;
-  if (score_type(c) == ScoreType::kFp8) check_fp8(options.device, plan.model);
   const Shard shard = c.zero_stage == 1 ? Shard{.rank = communicator->rank(), .count = world_size} : Shard{};
   options.master_shard = shard;
-  options.gradient_checkpointing = decided_shape(c, plan, options.device).gradient_checkpointing;
+  options.gradient_checkpointing = decided_shape(c, pruner, plan, options.device, ranks_here).gradient_checkpointing;
 
   TrainingRun run{.loaded = loaded,
                   .folder = std::move(folder),

@@ -73,7 +73,7 @@ PruneDecision decide(const TrainingRun& run, std::span<const SampleScores> score
   const size_t group = static_cast<size_t>(run.config().per_device_train_batch_size);
   for (size_t first = 0; first < scores.size(); first += group) {
     // Micro-batches of one step draw different random numbers.
-    const uint64_t draw = step * scores.size() + first;
+    const uint64_t draw = step * static_cast<uint64_t>(run.state.samples_per_step) + first;
     PruneDecision part = run.pruner.decide(scores.subspan(first, std::min(group, scores.size() - first)),
                                            {.draw = draw, .progress = progress});
     if (group >= scores.size()) all.thresholds = part.thresholds;
@@ -172,10 +172,10 @@ void train_on_kept(TrainingRun& run, const SamplePointers& samples, const std::v
   const ProfileRange range(run.model.options().device, "optimizer");
   communicator.set_phase("optimizer");
   run.optimizer->update(m.learning_rate, scale, run.config().max_grad_norm, losses_of_all(communicator, nll_N));
-  watch->mark();
   // The one wait of a step besides that for the scores.
   m.grad_norm = run.optimizer->finish_update();
   if (run.optimizer->shard().count > 1) share_weights(communicator, run.model);
+  watch->mark();
   const double wait_seconds = watch->seconds(1);
   m.seconds.train = watch->seconds(0) + wait_seconds;
   m.seconds.optimizer = watch->seconds(2);

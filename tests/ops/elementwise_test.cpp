@@ -208,6 +208,9 @@ TEST(Embed, IdOutsideTheVocabularyThrows) {
   const at::Tensor table = random_values({5, 3}, at::kFloat, 15), x = poisoned({1, 3}, at::kFloat);
   EXPECT_THROW(embed(table, int_tensor({5}), x), Error);
   EXPECT_THROW(embed(table, int_tensor({-1}), x), Error);
+  const at::Tensor dtable = random_values({5, 3}, at::kFloat, 17), dx = random_values({1, 3}, at::kFloat, 16);
+  EXPECT_THROW(embed_backward(dx, int_tensor({5}), dtable), Error);
+  EXPECT_THROW(embed_backward(dx, int_tensor({-1}), dtable), Error);
 }
 
 TEST(Embed, BackwardAddsEveryUseOfAToken) {
@@ -219,7 +222,7 @@ TEST(Embed, BackwardAddsEveryUseOfAToken) {
 }
 
 TEST(Rows, GatherAndScatterEqualTheirTwins) {
-  const at::Tensor rows = int_tensor({4, 1, 1, 0}), x = random_values({5, 65}, at::kFloat, 18);
+  const at::Tensor rows = int_tensor({0, 1, 1, 4}), x = random_values({5, 65}, at::kFloat, 18);
   const at::Tensor found = poisoned({4, 65}, at::kFloat), expected = poisoned({4, 65}, at::kFloat);
   gather_rows(x, rows, found);
   gather_rows_reference(x, rows, expected);
@@ -234,6 +237,11 @@ TEST(Rows, RowOutsideThrows) {
   const at::Tensor x = random_values({5, 3}, at::kFloat, 18), out = poisoned({1, 3}, at::kFloat);
   EXPECT_THROW(gather_rows(x, int_tensor({5}), out), Error);
   EXPECT_THROW(gather_rows(x, int_tensor({-1}), out), Error);
+  const at::Tensor addend = random_values({2, 3}, at::kFloat, 19), before = x.clone();
+  EXPECT_THROW(scatter_add_rows(addend, int_tensor({5, 5}), x), Error);
+  EXPECT_THROW(scatter_add_rows(addend, int_tensor({-1, 0}), x), Error);
+  EXPECT_TRUE(at::equal(x, before));
+  EXPECT_THROW(scatter_add_rows(addend, int_tensor({3, 1}), x), Error) << "a GPU adds runs of equal rows";
 }
 
 TEST(Elementwise, WrongShapesAndDtypesAreNamed) {

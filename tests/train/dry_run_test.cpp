@@ -45,6 +45,38 @@ TEST(DryRun, FindsFaultsOfModelDataAndFolder) {
   EXPECT_EQ(run_process(job.train("done", {"dry_run=true"})).exit_code, 2);
 }
 
+TEST(DryRun, FindsFaultsOfPruning) {
+  TrainingJob job;
+  job.write_data(random_samples(8, 3));
+  const auto refusal = [&](const Arguments& arguments) {
+    const ProcessResult result = run_process(job.train("run", Arguments{"dry_run=true"} + arguments));
+    EXPECT_NE(result.exit_code, 0) << testing::PrintToString(arguments);
+    return result.err;
+  };
+  EXPECT_THAT(refusal({"pruning.token.method=fastv", "pruning.token.layer=99"}),
+              HasSubstr("pruning.token.layer: expected one of the model's"));
+  EXPECT_THAT(refusal({"pruning.token.method=rho1", "pruning.token.reference_model=/no/such/model"}),
+              HasSubstr("/no/such/model"));
+  std::ofstream(job / "ratings.jsonl") << R"({"id": "nobody", "score": 1})"
+                                       << "\n";
+  EXPECT_THAT(
+      refusal({"pruning.sample.method=score_file", "pruning.sample.score_file=" + (job / "ratings.jsonl").string()}),
+      HasSubstr("ratings.jsonl"));
+}
+
+TEST(DryRun, CountsTheModelsThatTokensAreComparedWith) {
+  TrainingJob job;
+  job.write_data(random_samples(8, 3));
+  const auto weights_of = [&](const Arguments& arguments) {
+    const std::string out = job.run("run", Arguments{"dry_run=true"} + arguments).out;
+    const size_t at = out.find("weights ");
+    return out.substr(at, out.find(',', at) - at);
+  };
+  EXPECT_NE(weights_of(
+                {"pruning.token.method=rho1", "pruning.token.reference_model=" QTUNE_TEST_DATA "/models/llama_untied"}),
+            weights_of({}));
+}
+
 TEST(WarmUp, LongerThanTheRunIsAnErrorBeforeAnyWeightIsRead) {
   TrainingJob job;
   job.write_data(random_samples(16, 4));

@@ -49,6 +49,35 @@ TEST(MemoryPlan, DryRunSaysThatTheEstimateIsWithCheckpointing) {
   EXPECT_EQ(job.run("run", {"dry_run=true"}).out.find("(gradient checkpointing)"), std::string::npos);
 }
 
+TEST(MemoryPlan, EightBitWeightsAndOtherModelsAreCounted) {
+  const ModelConfig model = read_model_config(ModelFixture("llama_tied").folder());
+  TrainingShape shape{.compute_dtype = at::kBFloat16, .num_tokens = 2000, .num_targets = 1000};
+  const int64_t plain = estimate_training_memory(model, shape).weights;
+  shape.other_parameters = 1000;
+  EXPECT_EQ(estimate_training_memory(model, shape).weights, plain + 2000);
+  shape.fp8_scores = true;
+  const int64_t eight_bits = estimate_training_memory(model, shape).weights - plain - 2000;
+  const int64_t layers = model.num_parameters() - model.vocab_size * model.hidden_size;
+  EXPECT_NEAR(static_cast<double>(eight_bits), static_cast<double>(layers), 0.2 * static_cast<double>(layers))
+      << "a byte a weight, and scales";
+}
+
+/// Ranks of one host share its memory.
+TEST(MemoryPlan, RanksOfOneHostHaveTheirShareOfItsMemory) {
+  const TrainingJob job;
+  job.write_data(random_samples(24, 3));
+  const auto text_of = [&](const std::string& ranks) {
+    const ProcessResult result =
+        run_process(job.train("run", {"dry_run=true", "cutoff_len=64"}),
+                    {.environment = {"RANK=0", "WORLD_SIZE=" + ranks, "LOCAL_RANK=0", "LOCAL_WORLD_SIZE=" + ranks,
+                                     "MASTER_ADDR=127.0.0.1", "MASTER_PORT=1"}});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.out + result.err;
+  };
+  EXPECT_EQ(text_of("1").find("gradient_checkpointing: on"), std::string::npos);
+  EXPECT_NE(text_of("4096").find("for each of 4096 ranks here"), std::string::npos);
+}
+
 /// Large enough that LibTorch's own memory is the smaller part of what is measured.
 void write_model(const std::filesystem::path& folder) {
   constexpr int64_t kVocabulary = 8192, kHidden = 384, kInner = 1024, kLayers = 4, kHeads = 6;
@@ -133,6 +162,15 @@ TEST_P(MemoryPeak, IsWithinATenthOfTheEstimate) {
 
 constexpr int64_t kTokens = kBatch * kLength, kTargets = kTokens / 2;
 
+TrainingShape lora_shape() {
+  TrainingShape shape{.num_tokens = kTokens, .num_targets = kTargets};
+  LoraConfig& lora = shape.lora.emplace();
+  lora.rank = 16;
+  lora.dropout = 0.1;
+  lora.targets = lora_targets({"all"});
+  return shape;
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Runs, MemoryPeak,
     testing::Values(PlannedRun{"FullFloat32", {.num_tokens = kTokens, .num_targets = kTargets}, {}},
@@ -142,6 +180,9 @@ INSTANTIATE_TEST_SUITE_P(
                     PlannedRun{"GradientCheckpointing",
                                {.num_tokens = kTokens, .num_targets = kTargets, .gradient_checkpointing = true},
                                {"gradient_checkpointing=true"}},
+                    PlannedRun{"LoraWithDropout",
+                               lora_shape(),
+                               {"finetuning_type=lora", "lora_rank=16", "lora_alpha=16", "lora_dropout=0.1"}},
                     PlannedRun{"LargerEvaluationBatches",
                                {.num_tokens = kTokens / 4,
                                 .num_targets = kTargets / 4,

@@ -136,19 +136,40 @@ TEST_F(TrainingError, CheckpointThatDoesNotFitIsNotHalfWrittenAndTheRunGoesOn) {
   EXPECT_THAT(job_.files("out"), Contains("model.safetensors"));
 }
 
+/// A file system of so many bytes, in a mount namespace of this process, so that nothing of it is left behind.
+bool mount_small_disk(const fs::path& disk, uint64_t bytes) {
+  fs::create_directory(disk);
+  const std::string size = "size=" + std::to_string(bytes);
+  return ::unshare(CLONE_NEWNS) == 0 && ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+         ::mount("tmpfs", disk.c_str(), "tmpfs", 0, size.c_str()) == 0;
+}
+
 TEST_F(TrainingError, FullDiskSaysSo) {
   const fs::path disk = job_ / "disk";
-  fs::create_directory(disk);
-  // In a mount namespace of this process, so that nothing of it is left behind.
-  const bool mounted = ::unshare(CLONE_NEWNS) == 0 &&
-                       ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-                       ::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=200k") == 0;
-  if (!mounted) GTEST_SKIP() << "mounting a small disk needs root";
+  if (!mount_small_disk(disk, 200 << 10)) GTEST_SKIP() << "mounting a small disk needs root";
   const ProcessResult result = run_process(job_.train("disk/out", kTwoSteps));
   const std::vector<std::string> files = job_.files("disk/out");
   ::umount(disk.c_str());
   expect_one_error(result, 4, "model.safetensors: cannot write: No space left on device ---> free some space");
   for (const std::string& name : files) EXPECT_THAT(name, Not(HasSubstr("safetensors")));
+}
+
+TEST_F(TrainingError, CheckpointIsRefusedBeforehandWhereTheDiskHasNoRoomForAllOfIt) {
+  const fs::path disk = job_ / "disk";
+  // 16 MiB are kept free; weights fit beside them, both moments do not.
+  const uint64_t weights = fs::file_size(job_.model() / "model.safetensors");
+  if (!mount_small_disk(disk, (16 << 20) + 2 * weights)) GTEST_SKIP() << "mounting a small disk needs root";
+  const Arguments save = {"max_steps=2", "save_strategy=steps", "save_steps=2"};
+  const ProcessResult whole = run_process(job_.train("disk/out", save));
+  const std::vector<std::string> whole_files = job_.files("disk/out", "checkpoint-");
+  const ProcessResult model_only =
+      run_process(job_.train("disk/out", save + Arguments{"save_only_model=true", "overwrite_output_dir=true"}));
+  const std::vector<std::string> model_files = job_.files("disk/out", "checkpoint-");
+  ::umount(disk.c_str());
+  EXPECT_THAT(whole.err, HasSubstr("a checkpoint needs"));
+  EXPECT_THAT(whole_files, IsEmpty());
+  EXPECT_EQ(model_only.exit_code, 0) << model_only.err;
+  EXPECT_EQ(model_files.size(), 1U) << model_only.err;
 }
 
 TEST_F(TrainingError, LossThatIsNotFiniteStopsBeforeTheUpdateAndNamesTheSamples) {

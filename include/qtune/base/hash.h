@@ -10,7 +10,7 @@ namespace qtune {
 
 uint64_t hash64(std::string_view bytes);
 
-/// Hash of a whole file, read in blocks. Throws: Error naming the path.
+/// Hash of a whole file, which is mapped into memory. Throws: Error naming the path.
 uint64_t hash_file(const std::filesystem::path& path);
 
 /// 16 lower-case hexadecimal digits.

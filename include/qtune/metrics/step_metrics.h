@@ -14,10 +14,10 @@ namespace qtune {
 
 /// Wall-clock seconds of the parts of one step.
 struct StepSeconds {
-  double score = 0;      // gradient-free pass
-  double decide = 0;     // pruning decision, with its exchange between ranks
-  double train = 0;      // forward and backward of the kept samples
-  double optimizer = 0;  // gradient exchange, clipping, update
+  double score = 0;      // gradient-free pass, and the exchange of scores between ranks
+  double decide = 0;     // pruning decision
+  double train = 0;      // forward and backward of the kept samples, and the wait for the other ranks' gradients
+  double optimizer = 0;  // clipping, update, with zero_stage: 1 the exchange of new weights
   double other = 0;      // reading data, packing, ...
 
   double total() const { return score + decide + train + optimizer + other; }

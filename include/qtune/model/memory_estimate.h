@@ -20,10 +20,12 @@ struct TrainingShape {
   bool on_gpu = false;
   int num_shards = 1;  // of the optimizer's state and of the masters beside bfloat16 weights
   int64_t num_eval_tokens = 0, num_eval_targets = 0;  // of the largest batch of an evaluation; 0: none
+  bool fp8_scores = false;                            // the layers' weights lie there on 8 bits too
+  int64_t other_parameters = 0;                       // of models that tokens are compared with
 };
 
 struct MemoryEstimate {
-  int64_t weights = 0;      // float32 masters and the bfloat16 copy that the passes read; frozen: one of them
+  int64_t weights = 0;      // float32 masters and the copies that the passes read; frozen: those; other models'
   int64_t gradients = 0;    // float32
   int64_t optimizer = 0;    // AdamW's two moments, float32
   int64_t activations = 0;  // saved between forward and backward, for all tokens of a micro-batch

@@ -1,4 +1,4 @@
-// A decoder-only language model on the CPU: weights, the score pass, the training pass, and generation.
+// A decoder-only language model on the CPU or a GPU: weights, the score pass, the training pass, and generation.
 //
 // Forward and backward are written out layer by layer, without an autograd graph: what is saved between them is chosen,
 // buffers are reused from batch to batch, and a layer's gradients are final the moment its backward returns.
@@ -128,7 +128,8 @@ class Model {
   RowScores score(const PackedTokens& batch, ScoreType type = ScoreType::kCompute);
 
   /// Rounds the layers' weights as they are now to 8-bit floats, for score(): once before each pass over samples.
-  /// Throws: Error on a GPU without fp8 (ops/fp8.h), with reference ops, without bfloat16, for sizes not multiples of 16.
+  /// Throws: Error on a GPU without fp8 (ops/fp8.h), with reference ops, without bfloat16, for sizes not multiples
+  /// of 16.
   void prepare_fp8_scores();
 
   /// Attention that each target receives in its sample at one layer, (M) float32, by the rule of attention_received.h.

@@ -1,8 +1,9 @@
-// Fused element-wise parts of a decoder layer, forward and backward, for packed rows on the CPU.
+// Fused element-wise parts of a decoder layer, forward and backward, for packed rows on the CPU or a GPU.
 //
 // Legend: N packed tokens, D hidden size, H query heads, K key/value heads, E head dimension, F feed-forward size.
 // "compute dtype" is float32 or bfloat16. The residual stream is float32 always: sums over many layers keep their bits.
 // All tensors are contiguous. Every function refuses other shapes or dtypes with qtune::Error. N = 0 does nothing.
+// Ids and rows are looked at on the CPU alone: for a GPU, model/packed_tokens.h checks them before they are sent.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -52,13 +53,14 @@ void accumulate(const at::Tensor& addend, const at::Tensor& sum);
 /// x_ND[n] = table_VD[ids_N[n]], as float32. Throws: Error naming the row when an id is outside 0..V-1.
 void embed(const at::Tensor& table_VD, const at::Tensor& ids_N, const at::Tensor& x_ND);
 
-/// dtable_VD[ids_N[n]] += dx_ND[n], in the order of n (so that equal runs give equal bits).
+/// dtable_VD[ids_N[n]] += dx_ND[n], in the order of n (so that equal runs give equal bits). Throws: as embed.
 void embed_backward(const at::Tensor& dx_ND, const at::Tensor& ids_N, const at::Tensor& dtable_VD);
 
 /// out_MD[m] = x_ND[rows_M[m]]; float32. Throws: Error naming a row outside 0..N-1.
 void gather_rows(const at::Tensor& x_ND, const at::Tensor& rows_M, const at::Tensor& out_MD);
 
-/// x_ND[rows_M[m]] += addend_MD[m]; float32, rows_M may hold a row twice.
+/// x_ND[rows_M[m]] += addend_MD[m]; float32, rows_M ascending, where a row may come twice.
+/// Throws: Error naming a row outside 0..N-1 or below the one before it.
 void scatter_add_rows(const at::Tensor& addend_MD, const at::Tensor& rows_M, const at::Tensor& x_ND);
 
 }  // namespace qtune

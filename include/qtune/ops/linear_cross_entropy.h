@@ -14,7 +14,8 @@ struct RowScores {
 };
 
 /// Scores without gradients. hidden_ND (N, D) and head_VD (V, D) in the compute dtype; targets_N (N) int32 in 0..V-1.
-/// Empty: N = 0 gives empty tensors. Throws: Error naming the row of a target outside the vocabulary.
+/// Empty: N = 0 gives empty tensors. Throws: on the CPU, Error naming the row of a target outside the vocabulary
+/// (for a GPU, model/packed_tokens.h checks them before they are sent).
 /// A row with a non-finite logit gives non-finite scores (the caller names the sample).
 RowScores linear_cross_entropy(const at::Tensor& hidden_ND, const at::Tensor& head_VD, const at::Tensor& targets_N);
 
