@@ -25,7 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 /// To be raised with every change in how samples are read, rendered, tokenized, cut or stored.
-constexpr int kVersion = 3;
+constexpr int kVersion = 4;
 
 constexpr const char* kModelFiles[] = {"tokenizer.json",          "tokenizer.model",   "tokenizer_config.json",
                                        "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"};

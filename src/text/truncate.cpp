@@ -6,14 +6,14 @@
 namespace qtune {
 namespace {
 
-/// Tokens of an answer of `answer` tokens behind a prompt of `prompt` tokens when `budget` are left for both
-/// (LLaMA-Factory's proportional rule).
-size_t answer_share(size_t prompt, size_t answer, size_t budget) {
+/// Tokens of an answer of `answer` tokens behind a prompt of `prompt` tokens, of which `fixed` can't be cut, when
+/// `budget` are left for both (LLaMA-Factory's proportional rule, but for what is fixed).
+size_t answer_share(size_t prompt, size_t fixed, size_t answer, size_t budget) {
   size_t most = budget;
   if (answer * 2 >= budget) {
     most = prompt * 2 < budget ? budget - prompt : budget * answer / (prompt + answer);
   }
-  return std::min(most, answer);
+  return std::min({most, answer, budget - std::min(fixed, budget)});
 }
 
 /// Marks what stays of one turn; returns how many tokens, nothing when the turn does not fit.
@@ -21,7 +21,9 @@ std::optional<size_t> keep_turn(const TokenTurn& turn, const std::vector<uint8_t
                                 std::vector<uint8_t>& kept) {
   const size_t prompt = turn.answer - turn.begin, answer = turn.end - turn.answer;
   const size_t content = turn.content_end - turn.answer, ending = answer - content;
-  const size_t answer_kept = answer_share(prompt, answer, budget);
+  const auto at = [&](size_t i) { return is_content.begin() + static_cast<std::ptrdiff_t>(i); };
+  const auto fixed = static_cast<size_t>(std::count(at(turn.begin), at(turn.answer), uint8_t{0}));
+  const size_t answer_kept = answer_share(prompt, fixed, answer, budget);
   const size_t prompt_kept = std::min(prompt, budget - answer_kept);
   if (content > 0 && answer_kept <= ending) return std::nullopt;
   if (content == 0 && answer_kept < ending) return std::nullopt;

@@ -196,6 +196,15 @@ TEST_F(Truncation, BothLongShareInProportion) {
   EXPECT_EQ(count_words(user_part(text(r.sample))), 100 - share - header_tokens_);
 }
 
+/// The prompt's share of the limit would be fewer tokens than the template has.
+TEST_F(Truncation, TemplateOfAPromptBesideAMuchLongerAnswerIsKept) {
+  const auto r = run({user(words(100)), answer(words(6000))}, {.cutoff_len = 64});
+  EXPECT_EQ(r.status, SampleStatus::kTruncated);
+  EXPECT_EQ(r.sample.num_tokens(), 64);
+  EXPECT_EQ(trained(r.sample), words(static_cast<int>(64 - template_tokens_)) + "<|im_end|>");
+  EXPECT_EQ(user_part(text(r.sample)), "<|im_start|>user\n<|im_end|>\n<|im_start|>");
+}
+
 TEST_F(Truncation, LaterTurnsGetWhatIsLeftAndAreLeftOutWhenNothingIs) {
   const std::vector<Message> turns = {user("x"),         answer(words(20)), user("x"),
                                       answer(words(20)), user("x"),         answer(words(20))};
