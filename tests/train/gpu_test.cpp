@@ -2,7 +2,9 @@
 // skipped and say why; tests/cuda then still runs every kernel on the CPU.
 #include <gtest/gtest.h>
 
+#include "qtune/base/error.h"
 #include "qtune/ops/device.h"
+#include "qtune/ops/fp8.h"
 #include "qtune/ops/linear_cross_entropy.h"
 #include "qtune/optim/optimizer.h"
 #include "support/model_fixture.h"
@@ -70,6 +72,48 @@ TEST_P(GpuTest, SixStepsGiveTheLossesOfTransformers) {
     EXPECT_NEAR(loss / fixture_.tensor("full_losses")[step].item<double>(), 1, 5e-5) << step;
     EXPECT_NEAR(norm / fixture_.tensor("full_grad_norms")[step].item<double>(), 1, 1e-3) << step;
   }
+}
+
+/// B is not zero in a trained adapter, so that every part of it counts; draws depend on places alone.
+TEST_P(GpuTest, AnAdaptersGradientsWithDropoutEqualTheCpus) {
+  QTUNE_SKIP_WITHOUT_GPU();
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const bool narrow = dtype == at::kBFloat16;
+    const auto adapted = [&](at::Device device) {
+      ModelOptions options{.compute_dtype = dtype, .device = device, .use = ModelUse::kTraining};
+      options.adapter = AdapterOptions{.folder = fixture_.folder() / "adapter_trained", .config = {}, .seed = 3};
+      options.adapter->config.dropout = 0.25;
+      return Model::load(fixture_.folder(), options);
+    };
+    Model cpu = adapted(at::kCPU), gpu = adapted(at::Device(at::kCUDA, 0));
+    for (Model* model : {&cpu, &gpu}) model->start_step(5);
+    const RowScores expected = cpu.forward_backward(fixture_.batch()), found = gpu.forward_backward(fixture_.batch());
+    EXPECT_LT(largest_difference(found.nll_N, expected.nll_N),
+              narrow ? kModelBFloat16ScoreNats : kTransformersScoreNats);
+    for (size_t i = 0; i < cpu.parameters().size(); ++i) {
+      EXPECT_LT(relative_norm(gpu.parameters()[i].gradient.cpu(), cpu.parameters()[i].gradient),
+                narrow ? kModelBFloat16GradientNorm : 1e-3)
+          << cpu.parameters()[i].name;
+    }
+  }
+}
+
+/// The same roundings as the CPU's plain form; the tensor cores add up products of 8 bits with fewer bits than float32.
+TEST_P(GpuTest, ScoresOnEightBitsAreThoseOfTheCpusPlainForm) {
+  QTUNE_SKIP_WITHOUT_GPU();
+  const at::Device device(at::kCUDA, 0);
+  if (!has_fp8(device)) GTEST_SKIP() << "this GPU has no arithmetic on 8-bit floats";
+  Model cpu = load(at::kCPU, at::kBFloat16), gpu = load(device, at::kBFloat16);
+  try {
+    cpu.prepare_fp8_scores();
+  } catch (const Error& e) {
+    GTEST_SKIP() << e.what();  // sizes that are no multiples of 16
+  }
+  gpu.prepare_fp8_scores();
+  const at::Tensor expected = cpu.score(fixture_.batch(), ScoreType::kFp8).nll_N;
+  const at::Tensor found = gpu.score(fixture_.batch(), ScoreType::kFp8).nll_N;
+  EXPECT_LT(largest_difference(found, expected), 2 * kModelBFloat16ScoreNats);
+  EXPECT_GT(largest_difference(found, gpu.score(fixture_.batch()).nll_N), 0.0);
 }
 
 TEST_P(GpuTest, CachedGenerationGivesTheCpusLogits) {
