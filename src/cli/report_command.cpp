@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "commands.h"
+#include "output_check.h"
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
 #include "qtune/base/log.h"
@@ -114,6 +115,8 @@ fs::path output_path(const ReportArguments& arguments) {
 
 int run_report(const ReportArguments& arguments) {
   const ReportLimits limits;
+  const fs::path path = output_path(arguments);
+  check_output("--out", path.string(), OutputKind::kPage, {.files = {arguments.scores}, .folders = {}});
   Report report;
   for (const std::string& folder : arguments.folders) {
     if (is_sweep_folder(folder)) {
@@ -122,7 +125,6 @@ int run_report(const ReportArguments& arguments) {
       report.runs.push_back(reported_run(folder, arguments, limits));
     }
   }
-  const fs::path path = output_path(arguments);
   const std::string page = render_report(report, limits);
   write_file_atomic(path, page);
   spdlog::info("report of {} runs and {} sweeps, {}", report.runs.size(), report.sweeps.size(),

@@ -9,6 +9,7 @@
 #include "commands.h"
 #include "device_option.h"
 #include "dtype_option.h"
+#include "output_check.h"
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
 #include "qtune/base/log.h"
@@ -56,11 +57,22 @@ void check_finite(const SampleScores& scores) {
   }
 }
 
+/// Before anything is loaded.
+void check_out(const ScoreArguments& a, const LoadSamplesOptions& options) {
+  CommandInputs inputs{.files = {a.config}, .folders = {a.model, a.adapter}};
+  for (const DatasetSpec& spec : options.datasets) {
+    const std::vector<std::string> files = data_files(spec);
+    inputs.files.insert(inputs.files.end(), files.begin(), files.end());
+  }
+  check_output("--out", a.out, OutputKind::kScores, inputs);
+}
+
 int run_score(const ScoreArguments& a) {
   const LoadedConfig loaded_config = data_config(a);
   const ModelConfig model_config = read_model_config(a.model);
   LoadSamplesOptions options = sample_options(loaded_config, DatasetUse::kTraining, model_config);
   options.untrained = UntrainedSamples::kKeep;
+  check_out(a, options);
   AtomicFileWriter out = open_named_file("--out", a.out);
   const LoadedSamples loaded = load_samples(options);
   const SampleSet& samples = loaded.samples;

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "commands.h"
+#include "output_check.h"
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
 #include "qtune/prune/pruner.h"
@@ -98,6 +99,11 @@ int run_select(SelectOptions options) {
   options.pruner.neighbours = parse_neighbours(options.neighbours);
   options.pruner.supplement_tokens = parse_supplement_tokens(options.supplement_tokens);
   const Pruner pruner = make_pruner(options.pruner);
+  if (!options.thresholds.empty()) {
+    check_output("--thresholds", options.thresholds, OutputKind::kThresholds,
+                 {.files = {options.scores, options.reference_scores, options.base_scores, options.pruner.score_file},
+                  .folders = {}});
+  }
   ScoresFile file = read_scores(options.scores);
   note_skipped(options.scores, file.skipped);
   if (file.samples.empty())

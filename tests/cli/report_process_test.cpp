@@ -55,6 +55,18 @@ TEST_F(ReportCommand, TakesASweepsTableBesideRuns) {
   EXPECT_THAT(result.err, HasSubstr("1 runs and 1 sweeps"));
 }
 
+TEST_F(ReportCommand, OnlyAPageIsReplaced) {
+  const std::string metrics = (job_ / "out/metrics.jsonl").string(), before = read_file(metrics);
+  const ProcessResult refused = report({run_folder(), "--out", metrics});
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("--out: " + metrics + ": expected no file, or one with an HTML page to replace"));
+  EXPECT_EQ(read_file(metrics), before);
+  const ProcessResult first = report({run_folder()});
+  if (skipped_) GTEST_SKIP() << "built without d3 (libjs-d3)";
+  EXPECT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_EQ(report({run_folder()}).exit_code, 0) << "its own page";
+}
+
 TEST_F(ReportCommand, FolderWithoutARunIsAWrongUse) {
   std::filesystem::create_directories(job_ / "empty");
   const ProcessResult result = report({(job_ / "empty").string()});

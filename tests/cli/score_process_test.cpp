@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "support/broken_model.h"
+#include "support/generation_model.h"
 #include "support/training_job.h"
 
 namespace qtune {
@@ -138,6 +139,49 @@ TEST_F(ScoreCommand, ScoreThatIsNotFiniteStopsAndLeavesNoFile) {
                                 "--out", (job_ / "s.jsonl").string()}),
                    6, "bad: expected finite scores");
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(job_ / "."), {}), 1) << "the data alone";
+}
+
+TEST_F(ScoreCommand, WhatItReadsIsNeverWrittenOver) {
+  job_.write_data(random_samples(4, 8));
+  job_.train("out");  // writes config.yaml
+  const std::string before = read_file(job_.data());
+  expect_one_error(score("data.jsonl"), 2, "--out: " + job_.data() + ": expected a file of its own, found ");
+  expect_one_error(score("./data.jsonl"), 2, "expected a file of its own");
+  std::filesystem::create_symlink(job_.data(), job_ / "link.jsonl");
+  expect_one_error(score("link.jsonl"), 2, "expected a file of its own");
+  for (const std::string name : {"data.jsonl", "config.yaml"}) {
+    expect_one_error(
+        run_process({"score", "--model", job_.model().string(), "--config", (job_ / "config.yaml").string(), "--out",
+                     (job_ / name).string(), "output_dir=" + (job_ / "out").string()}),
+        2, name + ": expected a file of its own");
+  }
+  EXPECT_EQ(read_file(job_.data()), before);
+}
+
+TEST_F(ScoreCommand, NothingIsWrittenIntoTheModelsFolder) {
+  const GenerationModel model;
+  job_.write_data(random_samples(4, 8));
+  const std::string before = read_file(model / "config.json");
+  std::filesystem::create_directory_symlink(model.path(), job_ / "model");
+  for (const std::string& out :
+       {(model / "config.json").string(), (model / "new.jsonl").string(), (job_ / "model/new.jsonl").string()}) {
+    expect_one_error(run_process({"score", "--model", model.string(), "--data", job_.data(), "--out", out}), 2,
+                     "found one in the model's folder");
+  }
+  EXPECT_EQ(read_file(model / "config.json"), before);
+}
+
+TEST_F(ScoreCommand, OnlyScoresAreReplaced) {
+  job_.write_data(random_samples(4, 8));
+  write_file_atomic(job_ / "notes.txt", "kept\n");
+  write_json_lines(job_ / "other.jsonl", {{{"input_ids", {3, 4, 5}}}});
+  for (const std::string name : {"notes.txt", "other.jsonl"})
+    expect_one_error(score(name), 2, name + ": expected no file, or one with scores to replace");
+  EXPECT_EQ(read_file(job_ / "notes.txt"), "kept\n");
+  write_file_atomic(job_ / "s.jsonl", "");
+  EXPECT_EQ(score("s.jsonl").exit_code, 0) << "an empty file";
+  EXPECT_EQ(score("s.jsonl").exit_code, 0) << "its own";
+  EXPECT_EQ(lines("s.jsonl").size(), 4U);
 }
 
 TEST_F(ScoreCommand, ErrorsAreOneLineAndLeaveNoFile) {

@@ -104,6 +104,23 @@ TEST(SelectCommand, ThresholdsThatCannotBeWrittenAreAUsageError) {
   EXPECT_EQ(output.out, "");
 }
 
+TEST(SelectCommand, ThresholdsReplaceNoInputAndNoOtherFile) {
+  const TempDir folder;
+  const std::string path = (folder / "s.jsonl").string(), scores = "{\"nll\":[1],\"entropy\":[1]}\n";
+  write_file_atomic(path, scores);
+  write_file_atomic(folder / "notes.txt", "kept\n");
+  const auto select_into = [&](const std::string& name) {
+    return run_qtune({"select", path, "--thresholds", (folder / name).string()});
+  };
+  EXPECT_THAT(select_into("./s.jsonl").err, HasSubstr("s.jsonl: expected a file of its own, found "));
+  EXPECT_EQ(read_file(path), scores);
+  EXPECT_THAT(select_into("notes.txt").err, HasSubstr("expected no file, or one with thresholds to replace"));
+  EXPECT_EQ(select_into("notes.txt").exit_code, kExitUsage);
+  EXPECT_EQ(read_file(folder / "notes.txt"), "kept\n");
+  EXPECT_EQ(select_into("t.json").exit_code, kExitOk);
+  EXPECT_EQ(select_into("t.json").exit_code, kExitOk) << "its own";
+}
+
 TEST(SelectCommand, WrongOptionsAreUsageErrors) {
   EXPECT_EQ(run_qtune({"select", "s.jsonl", "--sample-keep", "0"}).exit_code, kExitUsage);
   EXPECT_EQ(run_qtune({"select", "s.jsonl", "--neighbours", "all"}).exit_code, kExitUsage);
