@@ -104,12 +104,15 @@ std::vector<MetricColumn> metric_columns(const std::vector<RunResult>& results) 
 std::string results_csv(const Sweep& sweep, const std::vector<RunResult>& results) {
   const std::vector<VariedKey> keys = varied_keys(sweep);
   const std::vector<MetricColumn> columns = metric_columns(results);
-  std::string text = fmt::format("{}\n", fmt::join(column_names(keys, columns), ","));
-  for (size_t run = 0; run < sweep.runs.size(); ++run) {
+  std::string text;
+  const auto add_line = [&](const std::vector<Json>& values) {
     std::vector<std::string> cells;
-    for (const Json& value : row_of(run, sweep, results, keys, columns)) cells.push_back(csv_cell(value));
+    for (const Json& value : values) cells.push_back(csv_cell(value));
     text += fmt::format("{}\n", fmt::join(cells, ","));
-  }
+  };
+  const std::vector<std::string> names = column_names(keys, columns);
+  add_line({names.begin(), names.end()});
+  for (size_t run = 0; run < sweep.runs.size(); ++run) add_line(row_of(run, sweep, results, keys, columns));
   return text;
 }
 

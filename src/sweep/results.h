@@ -33,7 +33,7 @@ std::string results_csv(const Sweep& sweep, const std::vector<RunResult>& result
 std::string results_json(const Sweep& sweep, const std::vector<RunResult>& results);
 
 /// The paper's form: samples x tokens, metrics as mean and deviation over seeds, arrows against random-random, the
-/// best in bold; a table for each model and data set.
+/// best in bold; a table for each model and data set. Runs of equal settings and seed count once, and are named.
 std::string results_markdown(const Sweep& sweep, const std::vector<RunResult>& results);
 
 /// All three, each written whole or not at all.

@@ -26,7 +26,8 @@ Summary summary_of(const std::vector<double>& values) {
   return s;
 }
 
-/// One row: the runs of a setting, which differ in their seeds.
+/// One row: the runs of a setting, which differ in their seeds. Of runs that differ in nothing but their names one is
+/// counted: they are one training written twice, not two draws.
 struct Row {
   std::vector<std::string> block, setting;  // values of the keys that divide tables; of the others, methods first
   std::vector<Summary> metrics;
@@ -44,10 +45,18 @@ bool is_method(const std::string& key) { return key == "pruning.sample.method" |
 class Table {
  public:
   Table(const Sweep& sweep, const std::vector<RunResult>& results)
-      : results_(results), columns_(metric_columns(results)), keys_(varied_keys(sweep)) {
+      : sweep_(sweep), results_(results), columns_(metric_columns(results)), keys_(varied_keys(sweep)) {
     std::stable_partition(keys_.begin(), keys_.end(), [](const VariedKey& key) { return is_method(key.name); });
     for (size_t run = 0; run < sweep.runs.size(); ++run) place(run);
     for (size_t i = 0; i < rows_.size(); ++i) summarize(rows_[i], runs_of_row_[i]);
+  }
+
+  /// A line for each run that is not counted.
+  std::string repeats() const {
+    std::string text;
+    for (const auto& [run, counted] : repeats_)
+      text += fmt::format("- {}: as {}\n", sweep_.runs[run].name, sweep_.runs[counted].name);
+    return text;
   }
 
   std::string text() const {
@@ -73,7 +82,20 @@ class Table {
       rows_.push_back(std::move(row));
       runs_of_row_.emplace_back();
     }
-    runs_of_row_[index].push_back(run);
+    add(run, runs_of_row_[index]);
+  }
+
+  /// The first finished run of a seed stands for the others.
+  void add(size_t run, std::vector<size_t>& runs) {
+    const auto seed_of = [&](size_t r) { return sweep_.runs[r].loaded.config.seed; };
+    const auto is_finished = [&](size_t r) { return results_[r].state.status == RunStatus::kFinished; };
+    const auto same = std::find_if(runs.begin(), runs.end(), [&](size_t r) { return seed_of(r) == seed_of(run); });
+    if (same == runs.end()) return runs.push_back(run);
+    if (is_finished(run) && !is_finished(*same)) std::swap(run, *same);
+    for (auto& [repeat, counted] : repeats_) {
+      if (counted == run) counted = *same;
+    }
+    repeats_.emplace_back(run, *same);
   }
 
   void summarize(Row& row, const std::vector<size_t>& runs) const {
@@ -177,11 +199,13 @@ class Table {
     return text + "\n";
   }
 
+  const Sweep& sweep_;
   const std::vector<RunResult>& results_;
   std::vector<MetricColumn> columns_;
   std::vector<VariedKey> keys_;  // methods first
   std::vector<Row> rows_;
   std::vector<std::vector<size_t>> runs_of_row_;
+  std::vector<std::pair<size_t, size_t>> repeats_;  // a run that is not counted, and the one that is in its place
 };
 
 }  // namespace
@@ -191,11 +215,14 @@ std::string results_markdown(const Sweep& sweep, const std::vector<RunResult>& r
                                       [](const RunResult& r) { return r.state.status == RunStatus::kFinished; });
   std::string text =
       fmt::format("# {}\n\n{} of {} runs finished.\n\n", sweep.file.stem().string(), finished, results.size());
-  text += Table(sweep, results).text();
+  const Table table(sweep, results);
+  text += table.text();
   text +=
       "Mean ± standard deviation over seeds. ↑ ↓: above or below random samples with random tokens. Bold: the best of "
       "its column.\nloss: of the last step, over the tokens that were trained; seconds: of all steps, without "
       "evaluations and saving; selection_seconds: of them scoring and deciding.\n";
+  if (const std::string repeats = table.repeats(); !repeats.empty())
+    text += "\nThe same settings as another run, counted once:\n" + repeats;
   std::string failed;
   for (size_t run = 0; run < results.size(); ++run) {
     if (results[run].state.status != RunStatus::kFailed) continue;
