@@ -7,6 +7,7 @@
 
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
+#include "qtune/base/log.h"
 
 namespace qtune {
 namespace {
@@ -32,6 +33,18 @@ std::vector<Message> parse_messages(const Json& list) {
     messages.push_back({parse_role(m["role"].get<std::string>()), m["content"].get<std::string>()});
   }
   return messages;
+}
+
+/// The answers behind the last question are what training data expects, not a part of the prompt. Returns whether there
+/// were any.
+bool drop_last_answers(Prompt& prompt) {
+  const size_t before = prompt.messages.size();
+  while (!prompt.messages.empty() && prompt.messages.back().role == Role::kAssistant) prompt.messages.pop_back();
+  if (prompt.messages.size() == before) return false;
+  if (prompt.messages.empty()) throw DataError("\"messages\": expected a message to answer, found answers alone");
+  Json& shown = prompt.shown["messages"];
+  shown.erase(shown.begin() + static_cast<std::ptrdiff_t>(prompt.messages.size()), shown.end());
+  return true;
 }
 
 Prompt parse_object(const std::string& line, const std::string& column) {
@@ -75,7 +88,7 @@ std::vector<Prompt> read_prompts(const std::string& path, const std::string& col
   const std::string content = read_all(path), name = path == "-" ? "stdin" : path;
   std::vector<Prompt> prompts;
   bool json = false;
-  int64_t number = 0;
+  int64_t number = 0, num_answered = 0;
   for (size_t begin = 0; begin < content.size();) {
     const size_t end = std::min(content.find('\n', begin), content.size());
     std::string line = content.substr(begin, end - begin);
@@ -88,11 +101,16 @@ std::vector<Prompt> read_prompts(const std::string& path, const std::string& col
     try {
       prompts.push_back(json ? parse_object(line, column) : make_prompt(line, place));
       prompts.back().place = place;
+      num_answered += drop_last_answers(prompts.back()) ? 1 : 0;
     } catch (const DataError& e) {
       throw DataError(place + ": " + e.what());
     }
   }
   if (prompts.empty()) throw DataError(name + ": expected a prompt a line, found none");
+  if (num_answered > 0) {
+    spdlog::info("{}: conversations that end with an answer: {}; their last answers are not part of the prompts", name,
+                 num_answered);
+  }
   return prompts;
 }
 

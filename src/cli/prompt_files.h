@@ -16,7 +16,8 @@ struct Prompt {
 };
 
 /// One prompt a line of `path` (-: the standard input). Where the first line begins with {, each is a JSON object with
-/// `column` (text), or "messages"; else each line is the prompt itself. Empty lines are skipped.
+/// `column` (text), or "messages"; else each line is the prompt itself. Empty lines are skipped. Answers at the end of
+/// "messages" are left out, which one line of the log says for the whole file.
 /// Throws: DataError naming the file and the line.
 std::vector<Prompt> read_prompts(const std::string& path, const std::string& column);
 

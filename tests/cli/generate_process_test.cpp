@@ -151,6 +151,23 @@ TEST_F(GenerateCommand, ConversationsGoThroughTheTemplateWhole) {
   EXPECT_EQ(lines.at(0)["messages"].size(), 3U);
 }
 
+TEST_F(GenerateCommand, AnswersAtTheEndOfAConversationAreNoPartOfThePrompt) {
+  const auto conversation = [](const std::string& answers) {
+    return R"({"messages": [{"role": "user", "content": "a"})" + answers + "]}\n";
+  };
+  const std::string answer = R"(, {"role": "assistant", "content": "b"})";
+  const Arguments ask = {"--template", "chatml", "--prompts"};
+  const std::vector<Json> expected = json_lines(ask + Arguments{file(conversation("") + conversation(""))});
+  const ProcessResult result = run(ask + Arguments{file(conversation(answer) + conversation(answer + answer))});
+  std::istringstream out(result.out);
+  for (size_t i = 0; i < 2; ++i) {
+    std::string line;
+    std::getline(out, line);
+    EXPECT_EQ(Json::parse(line), expected.at(i));
+  }
+  EXPECT_THAT(result.err, HasSubstr("prompts: conversations that end with an answer: 2; "));
+}
+
 TEST_F(GenerateCommand, EndOfTurnOfTheTemplateEndsTheAnswerToo) {
   // The token that comes fifth is made a special one that ends a turn.
   const std::vector<int32_t> ids = json_lines({"--template", "chatml", "--prompt", "hi", "--json"}).at(0)["tokens"];
