@@ -108,6 +108,9 @@ std::string config_markdown() {
   text += foreign_table(
       "\n## Spellings of TRL, Axolotl and torchtune\n\nAn error that names qtune's key.\n\n| key | here |\n|---|---|\n",
       ForeignKind::kOtherSpelling);
+  text += foreign_table(
+      "\nNo key here is equal to these; the error says what does the same:\n\n| key | here |\n|---|---|\n",
+      ForeignKind::kOtherMeaning);
   return text;
 }
 

@@ -11,12 +11,13 @@ enum class ForeignKind {
   kHarmless,       // accepted with a note; qtune has no use for it
   kUnsupported,    // an error, unless its value asks for nothing special
   kOtherSpelling,  // another program's name of a key: an error that names qtune's
+  kOtherMeaning,   // another program's key that none here is equal to: an error that says what does the same
 };
 
 struct ForeignKey {
   std::string name;  // a '*' at the end stands for any rest
   ForeignKind kind;
-  std::string text;  // kOldName, kOtherSpelling: qtune's key; kHarmless: why; kUnsupported: what to do instead
+  std::string text;  // kOldName, kOtherSpelling: qtune's key; kHarmless: why; others: what to do instead
   std::string
       harmless_value;  // kUnsupported: the values that ask for nothing special, "a, b"; "": null, false, none, 0
 };

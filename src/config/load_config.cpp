@@ -163,6 +163,8 @@ class Loader {
                                 foreign.text));
       case ForeignKind::kOtherSpelling:
         return fail(fmt::format("{}: {}: another program's key ---> use {}", entry.place, entry.key, foreign.text));
+      case ForeignKind::kOtherMeaning:
+        return fail(fmt::format("{}: {}: another program's key ---> {}", entry.place, entry.key, foreign.text));
     }
   }
 

@@ -194,6 +194,26 @@ TEST(ForeignKeyTable, PointsToKeysThatExist) {
   }
 }
 
+TEST(ForeignKeyTable, KeysOfOtherMeaningSayWhatDoesTheSame) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"assistant_only_loss: true", "remove it: only answers train unless train_on_prompt: true"},
+      {"completion_only_loss: true", "remove it: only answers train unless train_on_prompt: true"},
+      {"evals_per_epoch: 2", "use eval_strategy: epoch, or eval_strategy: steps with"},
+      {"saves_per_epoch: 2", "use save_strategy: epoch, or save_strategy: steps with"},
+      {"cosine_min_lr_ratio: 0.1", "as lr_scheduler_kwargs.min_lr_rate"},
+      {"max_steps_per_epoch: 9", "use max_steps, which counts those of all epochs"},
+  };
+  for (const auto& [yaml, hint] : cases) {
+    const std::string key = yaml.substr(0, yaml.find(':'));
+    EXPECT_THAT(faults_of_more(yaml + "\n"), HasSubstr(key + ": another program's key ---> ")) << yaml;
+    EXPECT_THAT(faults_of_more(yaml + "\n"), HasSubstr(hint)) << yaml;
+  }
+}
+
+TEST(ForeignKeyTable, WhatItProposesForAMinimumIsRead) {
+  EXPECT_EQ(faults_of_more("lr_scheduler_type: cosine_with_min_lr\nlr_scheduler_kwargs: {min_lr_rate: 0.1}\n"), "");
+}
+
 TEST(ForeignKeyTable, NoPatternHidesOneOfQtunesKeys) {
   TrainConfig defaults;
   for (const ConfigKey& key : config_keys(defaults)) EXPECT_EQ(find_foreign_key(key.name), nullptr) << key.name;
