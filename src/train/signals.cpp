@@ -14,7 +14,7 @@ namespace {
 volatile std::sig_atomic_t stop_requests = 0;
 timespec first_request;
 volatile std::sig_atomic_t says_so = 0;
-struct sigaction old_int, old_term, old_usr1;
+struct sigaction old_int, old_term, old_hup, old_usr1;
 
 void on_signal(int signal) {
   timespec now;
@@ -45,12 +45,15 @@ StopRequest::StopRequest(bool notices) {
   sigaction(SIGINT, &action, &old_int);
   sigaction(SIGTERM, &action, &old_term);
   sigaction(SIGUSR1, &action, &old_usr1);
+  sigaction(SIGHUP, &action, &old_hup);
+  if (old_hup.sa_handler == SIG_IGN) sigaction(SIGHUP, &old_hup, nullptr);  // nohup
 }
 
 StopRequest::~StopRequest() {
   sigaction(SIGINT, &old_int, nullptr);
   sigaction(SIGTERM, &old_term, nullptr);
   sigaction(SIGUSR1, &old_usr1, nullptr);
+  sigaction(SIGHUP, &old_hup, nullptr);
 }
 
 bool StopRequest::asked() const { return stop_requests > 0; }

@@ -1,5 +1,6 @@
-// SIGINT, SIGTERM and SIGUSR1 (Slurm's --signal, or through mpirun) ask the training to stop after the current step.
-// One more SIGINT, a second or more later, ends it at once.
+// SIGINT, SIGTERM, SIGHUP (the terminal is gone; under nohup it stays ignored) and SIGUSR1 (Slurm's --signal, or
+// through mpirun) ask the training to stop after the current step. One more SIGINT, a second or more later, ends it at
+// once.
 #pragma once
 
 namespace qtune {

@@ -26,7 +26,7 @@ int exit_code_of(F action) {
 }
 
 TEST(StopSignals, AFileBegunIsRemovedAndTheOldOneStays) {
-  for (const int signal : {SIGINT, SIGTERM}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     const TempDir dir;
     write_file_atomic(dir / "a", "old");
     const StopSignals signals;
@@ -52,6 +52,16 @@ TEST(StopSignals, AreForgottenAfterwards) {
   write_file_atomic(dir / "a", "new");
   const StopSignals signals;
   write_file_atomic(dir / "b", "new");
+}
+
+TEST(StopSignals, AHangupStaysIgnoredWhereItWasBefore) {
+  std::signal(SIGHUP, SIG_IGN);
+  {
+    const StopSignals signals;
+    std::raise(SIGHUP);
+    EXPECT_EQ(exit_code_of(throw_if_stopped), kExitOk);
+  }
+  EXPECT_EQ(std::signal(SIGHUP, SIG_DFL), SIG_IGN);
 }
 
 // A write into a pipe would have waited for its reader for ever.

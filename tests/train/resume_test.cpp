@@ -1,5 +1,6 @@
 // A run that is killed or stopped and started again ends with the bits of one that never was.
 #include <gtest/gtest.h>
+#include <csignal>
 
 #include "support/training_job.h"
 
@@ -134,6 +135,23 @@ TEST(StoppedRun, LeavesAnEvaluationThatWasDueToTheResumedOne) {
   EXPECT_EQ(stopped.exit_code, 130) << stopped.err;
   job.run("stopped", overrides);
   EXPECT_EQ(comparable(job.metrics("stopped")), comparable(job.metrics("whole")));
+}
+
+TEST(StoppedRun, SavesWhenItsTerminalIsClosedAndGoesOnUnderNohup) {
+  const TrainingJob job;
+  job.write_data(random_samples(70, 11));
+  const auto process = start_until(job, "closed", {"max_steps=500"}, 2);
+  process->send(SIGHUP);
+  const ProcessResult closed = process->wait();
+  EXPECT_EQ(closed.exit_code, 130) << closed.err;
+  EXPECT_EQ(job.files("closed", "checkpoint-").size(), 1U) << closed.err;
+
+  std::signal(SIGHUP, SIG_IGN);  // as nohup leaves it to the program
+  const auto ignoring = start_until(job, "nohup", {"max_steps=20"}, 2);
+  std::signal(SIGHUP, SIG_DFL);
+  ignoring->send(SIGHUP);
+  EXPECT_EQ(ignoring->wait().exit_code, 0);
+  EXPECT_EQ(job.steps_logged("nohup"), 20);
 }
 
 TEST(StoppedRun, TakesASecondSignalRightAfterTheFirstForTheSameOne) {

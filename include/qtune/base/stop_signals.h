@@ -3,8 +3,8 @@
 
 namespace qtune {
 
-/// While it lives, SIGINT and SIGTERM no longer end the process, but AtomicFileWriter throws at its next piece. One at
-/// a time.
+/// While it lives, SIGINT, SIGTERM and SIGHUP (the terminal is gone; under nohup it stays ignored) no longer end the
+/// process, but AtomicFileWriter throws at its next piece. One at a time.
 class StopSignals {
  public:
   StopSignals();

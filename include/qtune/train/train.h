@@ -6,7 +6,7 @@
 namespace qtune {
 
 /// Runs a whole training (or continues one) and writes output_dir. Returns kExitOk, or kExitInterrupted after a signal
-/// (SIGINT, SIGTERM): then the current step was finished and a checkpoint saved.
+/// (SIGINT, SIGTERM, SIGHUP): then the current step was finished and a checkpoint saved.
 /// Throws: qtune::Error with its exit code (base/error.h).
 int run_training(const LoadedConfig& config);
 
