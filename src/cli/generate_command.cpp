@@ -12,6 +12,7 @@
 #include "prompt_files.h"
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
+#include "qtune/base/stop_signals.h"
 #include "streams.h"
 
 namespace qtune {
@@ -118,6 +119,7 @@ class AnswerLines {
   }
 
   size_t num_tokens() const { return num_tokens_; }
+  size_t num_written() const { return next_; }
 
  private:
   const Answerer& answerer_;
@@ -131,10 +133,21 @@ void answer_all(Model& model, const GenerateArguments& a, const Answerer& answer
                 const std::vector<std::vector<int32_t>>& ids) {
   AnswerLines lines(answerer, prompts);
   const auto start = std::chrono::steady_clock::now();
-  generate_batch(model, ids, answerer.options,
-                 {.batch_size = a.batch_size,
-                  .on_token = [&](size_t index, int32_t id) { return lines.add(index, id); },
-                  .on_finished = [&](size_t index, const Generation& g) { lines.finish(index, g); }});
+  const StopSignals signals;
+  const auto on_token = [&](size_t index, int32_t id) {
+    throw_if_stopped();
+    return lines.add(index, id);
+  };
+  try {
+    generate_batch(model, ids, answerer.options,
+                   {.batch_size = a.batch_size,
+                    .on_token = on_token,
+                    .on_finished = [&](size_t index, const Generation& g) { lines.finish(index, g); }});
+  } catch (const Error& e) {
+    if (e.exit_code() != kExitInterrupted) throw;
+    throw Error(fmt::format("generate: interrupted, {} of {} answers are written", lines.num_written(), prompts.size()),
+                kExitInterrupted);
+  }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   spdlog::info("{} prompts answered: {} tokens in {:.1f} s ({:.1f} tokens/s)", prompts.size(), lines.num_tokens(),
                seconds, static_cast<double>(lines.num_tokens()) / seconds);

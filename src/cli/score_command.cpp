@@ -13,6 +13,7 @@
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
 #include "qtune/base/log.h"
+#include "qtune/base/stop_signals.h"
 #include "qtune/formats/model_config.h"
 #include "qtune/ops/fp8.h"
 #include "qtune/prune/scores_file.h"
@@ -67,40 +68,60 @@ void check_out(const ScoreArguments& a, const LoadSamplesOptions& options) {
   check_output("--out", a.out, OutputKind::kScores, inputs);
 }
 
+ScoreType score_type(const ScoreArguments& a, const at::Device& device) {
+  if (a.dtype != "fp8") return ScoreType::kCompute;
+  if (device.is_cuda() && !has_fp8(device)) {
+    throw ConfigError(
+        "--dtype fp8: expected a GPU of compute capability 8.9 or newer, found an older one ---> bfloat16");
+  }
+  if (device.is_cpu()) {
+    spdlog::info("--dtype fp8: rounded as on a GPU, computed by plain ops: to compare decisions, not for speed");
+  }
+  return ScoreType::kFp8;
+}
+
+void write_scores(Model& model, const SampleSet& samples, const ScoreArguments& a, ScoreType type) {
+  const StopSignals signals;
+  size_t num_scored = 0;
+  try {
+    AtomicFileWriter out = open_named_file("--out", a.out);
+    while (num_scored < samples.size()) {
+      throw_if_stopped();
+      std::vector<TokenizedSample> group;
+      for (size_t i = num_scored; i < std::min(samples.size(), num_scored + static_cast<size_t>(a.batch_size)); ++i) {
+        group.push_back(samples[i]);
+      }
+      for (const SampleScores& scores : score_pass(model, pointers_to(group), a.batch_size, type)) {
+        check_finite(scores);
+        out.write(scores_line(scores) + "\n");
+      }
+      num_scored += group.size();
+    }
+    out.commit();
+  } catch (const Error& e) {
+    if (e.exit_code() != kExitInterrupted) throw;
+    throw Error(fmt::format("{}: interrupted after {} of {} samples, nothing is kept ---> run it again", a.out,
+                            num_scored, samples.size()),
+                kExitInterrupted);
+  }
+}
+
 int run_score(const ScoreArguments& a) {
   const LoadedConfig loaded_config = data_config(a);
   const ModelConfig model_config = read_model_config(a.model);
   LoadSamplesOptions options = sample_options(loaded_config, DatasetUse::kTraining, model_config);
   options.untrained = UntrainedSamples::kKeep;
   check_out(a, options);
-  AtomicFileWriter out = open_named_file("--out", a.out);
+  check_named_file("--out", a.out);
   const LoadedSamples loaded = load_samples(options);
-  const SampleSet& samples = loaded.samples;
-  const ScoreType type = a.dtype == "fp8" ? ScoreType::kFp8 : ScoreType::kCompute;
   const at::Device device = device_from(a.device);
-  if (type == ScoreType::kFp8 && device.is_cuda() && !has_fp8(device)) {
-    throw ConfigError(
-        "--dtype fp8: expected a GPU of compute capability 8.9 or newer, found an older one ---> bfloat16");
-  }
-  if (type == ScoreType::kFp8 && device.is_cpu()) {
-    spdlog::info("--dtype fp8: rounded as on a GPU, computed by plain ops: to compare decisions, not for speed");
-  }
+  const ScoreType type = score_type(a, device);
   Model model =
       Model::load(a.model, {.compute_dtype = type == ScoreType::kFp8 ? at::kBFloat16 : parse_compute_dtype(a.dtype),
                             .device = device,
                             .adapter = adapter_from(a.adapter)});
   if (type == ScoreType::kFp8) model.prepare_fp8_scores();
-  for (size_t first = 0; first < samples.size(); first += static_cast<size_t>(a.batch_size)) {
-    std::vector<TokenizedSample> group;
-    for (size_t i = first; i < std::min(samples.size(), first + static_cast<size_t>(a.batch_size)); ++i) {
-      group.push_back(samples[i]);
-    }
-    for (const SampleScores& scores : score_pass(model, pointers_to(group), a.batch_size, type)) {
-      check_finite(scores);
-      out.write(scores_line(scores) + "\n");
-    }
-  }
-  out.commit();
+  write_scores(model, loaded.samples, a, type);
   spdlog::info("{}: scored {}", a.out, loaded.summary());
   return kExitOk;
 }
@@ -112,7 +133,7 @@ void add_score_command(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("score", "Loss and entropy of every trainable token, a line a sample");
   command->add_option("--model", a->model, "Model folder")->required();
   add_adapter_option(*command, a->adapter);
-  auto* data = command->add_option("--data", a->data, "Data file (.jsonl, .json)");
+  auto* data = command->add_option("--data", a->data, "Data file or folder (.jsonl, .json, .parquet)");
   auto* config = command->add_option("--config", a->config, "Training config whose dataset is scored");
   data->excludes(config);
   command->add_option("--out", a->out, "File to write")->required();

@@ -14,7 +14,12 @@ void write_output(std::string_view text);
 /// Throws: Error with the system's reason (disk full, ...).
 void flush_output();
 
-/// The file of an option. Throws: ConfigError naming the option when it can't be made, since the path is at fault.
+/// The file of an option; what stopped processes have left of it is removed first.
+/// Throws: ConfigError naming the option when it can't be made, since the path is at fault; Error of a full disk or a
+/// signal as AtomicFileWriter does.
 AtomicFileWriter open_named_file(const char* option, const std::string& path);
+
+/// Throws as open_named_file would. A pipe or a device is taken to be writable: opening it would be noticed.
+void check_named_file(const char* option, const std::string& path);
 
 }  // namespace qtune

@@ -168,6 +168,18 @@ TEST_F(GenerateCommand, AnswersAtTheEndOfAConversationAreNoPartOfThePrompt) {
   EXPECT_THAT(result.err, HasSubstr("prompts: conversations that end with an answer: 2; "));
 }
 
+TEST_F(GenerateCommand, ASignalEndsAFileOfPromptsInOneLineAndLeavesWholeAnswers) {
+  std::string prompts;
+  for (int i = 0; i < 3000; ++i) prompts += "Once upon\n";
+  QtuneProcess process({"generate", "--model", model_.string(), "--raw", "--prompts", file(prompts)});
+  ASSERT_TRUE(process.wait_until([&] { return process.out_so_far().find('\n') != std::string::npos; }));
+  process.send(SIGINT);
+  const ProcessResult result = process.wait();
+  const auto num_lines = std::count(result.out.begin(), result.out.end(), '\n');
+  expect_one_error(result, 130, fmt::format("generate: interrupted, {} of 3000 answers are written", num_lines));
+  EXPECT_TRUE(result.out.ends_with("}\n"));
+}
+
 TEST_F(GenerateCommand, EndOfTurnOfTheTemplateEndsTheAnswerToo) {
   // The token that comes fifth is made a special one that ends a turn.
   const std::vector<int32_t> ids = json_lines({"--template", "chatml", "--prompt", "hi", "--json"}).at(0)["tokens"];

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "support/broken_model.h"
+#include "support/dead_process.h"
 #include "support/generation_model.h"
 #include "support/training_job.h"
 
@@ -182,6 +183,34 @@ TEST_F(ScoreCommand, OnlyScoresAreReplaced) {
   EXPECT_EQ(score("s.jsonl").exit_code, 0) << "an empty file";
   EXPECT_EQ(score("s.jsonl").exit_code, 0) << "its own";
   EXPECT_EQ(lines("s.jsonl").size(), 4U);
+}
+
+TEST_F(ScoreCommand, ASignalEndsItInOneLineAndLeavesNoFile) {
+  write_json_lines(job_.data(), std::vector<Json>(2000, {{"input_ids", std::vector<int>(400, 7)}}));
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    const std::string out = (job_ / "s.jsonl").string();
+    QtuneProcess process({"score", "--model", job_.model().string(), "--data", job_.data(), "--out", out});
+    const auto has_scores = [&] {
+      for (const auto& entry : std::filesystem::directory_iterator(job_ / ".")) {
+        std::error_code gone;
+        if (entry.path().filename().string().starts_with("s.jsonl.tmp-") && entry.file_size(gone) > 0 && !gone)
+          return true;
+      }
+      return false;
+    };
+    ASSERT_TRUE(process.wait_until(has_scores));
+    process.send(signal);
+    expect_one_error(process.wait(), 130, " of 2000 samples, nothing is kept ---> run it again");
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(job_ / "."), {}), 1) << "the data alone";
+  }
+}
+
+TEST_F(ScoreCommand, WhatAKilledOneLeftIsRemoved) {
+  job_.write_data(random_samples(4, 8));
+  const std::string left = fmt::format("{}.tmp-{}-0", (job_ / "s.jsonl").string(), dead_process());
+  write_file_atomic(left, "{");
+  EXPECT_EQ(score("s.jsonl").exit_code, 0);
+  EXPECT_FALSE(std::filesystem::exists(left));
 }
 
 TEST_F(ScoreCommand, ErrorsAreOneLineAndLeaveNoFile) {
