@@ -97,5 +97,19 @@ TEST(ExampleConfigs, LoadWithoutFaultsOrNotes) {
   EXPECT_GE(num_files, 2);
 }
 
+TEST(ExampleConfigs, NameTheModelThatTheQuickstartMakesAndSayWhereTheirDataComesFrom) {
+  const std::string quickstart = read_file(kRepository / "tools/quickstart.sh");
+  EXPECT_THAT(quickstart, HasSubstr("HOME_DIR=runs/quickstart\n"));
+  EXPECT_THAT(quickstart, HasSubstr("MODEL=$HOME_DIR/SmolLM2-135M-Instruct\n"));
+  for (const std::string name : {"quickstart.yaml", "smollm2_gsm8k_full.yaml", "smollm2_gsm8k_qtuning.yaml"}) {
+    const auto file = kRepository / "configs" / name;
+    const TrainConfig config = load_train_config(file).config;
+    EXPECT_EQ(config.model_name_or_path, "runs/quickstart/SmolLM2-135M-Instruct") << name;
+    if (config.dataset[0].starts_with("runs/quickstart/")) continue;
+    EXPECT_EQ(config.dataset[0], "data/gsm8k/train.jsonl");
+    EXPECT_THAT(read_file(file), HasSubstr("curl -fLo data/gsm8k/$f.jsonl --create-dirs")) << name;
+  }
+}
+
 }  // namespace
 }  // namespace qtune
