@@ -69,13 +69,27 @@ void Ratings::add_line(const std::string& text, int64_t number) {
                               place, first->first, first->second.line));
 }
 
+std::string Ratings::same_place(std::string_view id) const {
+  const auto last_part = [](std::string_view text) { return text.substr(text.rfind('/') + 1); };
+  const std::string_view name = last_part(id);
+  if (name.find(':') == std::string_view::npos) return "";
+  for (const auto& [rated, rating] : ratings_) {
+    if (last_part(rated) == name) return rated;
+  }
+  return "";
+}
+
 double Ratings::of(std::string_view id, const std::string& place) const {
   const auto it = ratings_.find(id);
   if (it != ratings_.end()) return it->second.score;
+  const std::string expected = fmt::format("{}: expected a score for every sample, found none for \"{}\"{}", name_, id,
+                                           place.empty() ? "" : " (" + place + ")");
+  const std::string near = same_place(id);
+  if (near.empty()) throw DataError(expected + " ---> rate it, or leave it out of the data");
   throw DataError(
-      fmt::format("{}: expected a score for every sample, found none for \"{}\"{} ---> rate it, or leave "
-                  "it out of the data",
-                  name_, id, place.empty() ? "" : " (" + place + ")"));
+      fmt::format("{}, but one for \"{}\" ---> a record without an \"id\" is named by its file's path as it is "
+                  "written: write dataset as it was when the data was scored, or give the records ids",
+                  expected, near));
 }
 
 }  // namespace qtune

@@ -109,6 +109,21 @@ TEST_F(RatedSamples, ASampleWithoutAScoreIsNamedWithItsPlace) {
   EXPECT_THROW(pruner.decide(named({"x", "y"}), {}), DataError);
 }
 
+TEST_F(RatedSamples, APathWrittenOtherwiseIsNamedBesideTheExpectedId) {
+  const Pruner pruner =
+      make_pruner(options("{\"id\": \"test/my.jsonl:11\", \"score\": 1}\n{\"id\": \"my.jsonl:1\", \"score\": 1}\n"));
+  const auto error = [&](const std::string& id) -> std::string {
+    try {
+      pruner.check_sample(id, "");
+    } catch (const DataError& e) {
+      return e.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(error("./my.jsonl:1"), HasSubstr("found none for \"./my.jsonl:1\", but one for \"my.jsonl:1\" ---> "));
+  EXPECT_THAT(error("train/my.jsonl:2"), HasSubstr("found none for \"train/my.jsonl:2\" ---> rate it"));
+}
+
 TEST_F(RatedSamples, FaultsOfTheFileAreNamedByLine) {
   const std::string good = "{\"id\": \"x\", \"score\": 1}\n";
   EXPECT_THAT(error_of(good + "{\"id\": \"x\", \"score\": 2}\n"),

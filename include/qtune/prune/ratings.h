@@ -18,7 +18,8 @@ class Ratings {
   /// naming the file when it can't be read or rates nothing.
   explicit Ratings(const std::filesystem::path& file);
 
-  /// Throws: DataError naming the file and the sample without a score. `place`: of the sample, for the message; may be
+  /// Throws: DataError naming the file and the sample without a score, and the id that would be the same place were its
+  /// path written alike. `place`: of the sample, for the message; may be
   /// empty.
   double of(std::string_view id, const std::string& place = {}) const;
 
@@ -29,6 +30,8 @@ class Ratings {
   };
 
   void add_line(const std::string& text, int64_t number);
+  /// The first rated id "path:line" whose file name and line are those of `id`; "" where there is none.
+  std::string same_place(std::string_view id) const;
 
   std::string name_;
   std::map<std::string, Rating, std::less<>> ratings_;
