@@ -31,6 +31,12 @@ target_link_libraries(qtune_simt PUBLIC GTest::gtest)
 target_compile_options(qtune_simt PRIVATE -O2 $<$<BOOL:${QTUNE_SANITIZE}>:-fno-sanitize=undefined>)
 qtune_warnings(qtune_simt)
 
+# Calls at each access to memory (tests/simt/instrumented_access.cpp); they exclude AddressSanitizer's.
+set(qtune_simt_watched "")
+if(NOT QTUNE_SANITIZE)
+  set(qtune_simt_watched -fsanitize=thread)
+endif()
+
 # A .cu file can have one language in a folder, and nvcc's library has it as CUDA: here a .cpp includes it.
 add_library(qtune_kernels_simt STATIC)
 file(GLOB kernel_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.cu)
@@ -42,6 +48,10 @@ foreach(source ${kernel_sources})
   target_sources(qtune_kernels_simt PRIVATE ${wrapper})
 endforeach()
 target_link_libraries(qtune_kernels_simt PUBLIC qtune_simt)
+if(qtune_simt_watched)
+  target_compile_options(qtune_kernels_simt PRIVATE ${qtune_simt_watched})
+  target_compile_definitions(qtune_kernels_simt PUBLIC QTUNE_SIMT_WATCHED)
+endif()
 target_compile_options(qtune_kernels_simt PRIVATE -ffp-contract=off)  # token salience, to the last bit as src/prune
 qtune_warnings(qtune_kernels_simt)
 # What a kernel holds between two barriers under one condition is "uninitialized" to GCC at -O3.
@@ -55,6 +65,10 @@ function(qtune_simt_test folder)
   gtest_discover_tests(qtune_${folder}_test TEST_PREFIX ${folder}. DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300 ENVIRONMENT OMP_WAIT_POLICY=passive)
 endfunction()
 qtune_simt_test(simt qtune_simt)
+if(qtune_simt_watched)
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/tests/simt/planted_global_races_test.cpp PROPERTIES
+    COMPILE_OPTIONS "${qtune_simt_watched}" COMPILE_DEFINITIONS QTUNE_SIMT_WATCHED)
+endif()
 qtune_simt_test(kernels qtune_kernels_simt qtune_prune)  # prune: the choice of tokens, exactly
 
 # The kernels' torch face (src/cuda) on CPU tensors: whole models on emulated kernels, in tests/cuda.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "simt/fiber.h"
+#include "simt/global_memory.h"
 #include "simt/shared_memory.h"
 #include "simt/turns.h"
 
@@ -184,6 +185,7 @@ void give_up() {
 void run_block(uint64_t block_number) {
   start_threads();
   shared_memory().start_block(launch_now->shared_bytes);
+  global_memory().start_block(static_cast<uint32_t>(block_number));
   Turns turns(the_order, order_seed, block_number, num_threads);
   while (num_exited < num_threads) {
     bool anyone = false;
@@ -221,6 +223,7 @@ bool run_launch(const Launch& launch) {
   failed = false;
   gridDim = launch.grid;
   blockDim = launch.block;
+  global_memory().start_launch();
   uint64_t number = 0;
   for (blockIdx.z = 0; blockIdx.z < gridDim.z && !failed; ++blockIdx.z) {
     for (blockIdx.y = 0; blockIdx.y < gridDim.y && !failed; ++blockIdx.y) {
@@ -231,6 +234,10 @@ bool run_launch(const Launch& launch) {
   return !failed;
 }
 
+void start_atomic() { global_memory().start_atomic(); }
+void end_atomic() { global_memory().end_atomic(); }
+
+bool in_kernel() { return running != nullptr; }
 unsigned current_thread() { return running->number; }
 unsigned current_lane() { return lane_of(running->number); }
 
@@ -242,6 +249,10 @@ std::string thread_name(unsigned thread) {
 void fail(const std::string& what, Location at) {
   report(what, running, at);
   throw GiveUp{};
+}
+
+void report_running(const std::string& what) {
+  if (!failed) report(what, running, {});
 }
 
 int wait_at_barrier(const char* intrinsic, bool predicate, Location at) {
@@ -271,6 +282,7 @@ int wait_at_barrier(const char* intrinsic, bool predicate, Location at) {
   num_at_barrier = num_true = 0;
   for (unsigned i = 0; i < num_threads; ++i) threads[i]->state = State::kReady;
   shared_memory().pass_barrier();
+  global_memory().pass_barrier();
   return barrier_result;
 }
 

@@ -38,12 +38,22 @@ bool run_launch(const Launch& launch);
 /// What every lane gave to a warp collective.
 using WarpValues = std::array<uint64_t, kWarpSize>;
 
+/// Whether a thread of a launch runs now, not the host.
+bool in_kernel();
+
+// Around the change of an atomic operation.
+void start_atomic();
+void end_atomic();
+
 // For the intrinsics: called by the thread that runs now.
 unsigned current_thread();  // x + y * blockDim.x + z * blockDim.x * blockDim.y
 unsigned current_lane();
 
 /// Reports the fault and gives up the launch.
 [[noreturn]] void fail(const std::string& what, Location at);
+
+/// Reports the launch's first fault; the thread goes on to its next wait, for where nothing may be thrown.
+void report_running(const std::string& what);
 
 /// Waits for all threads of the block. Returns how many of them gave a true predicate.
 int wait_at_barrier(const char* intrinsic, bool predicate, Location at);

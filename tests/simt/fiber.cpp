@@ -149,6 +149,12 @@ void Fiber::resume() {
   current = nullptr;
 }
 
+bool Fiber::owns(const void* address) {
+  if (current == nullptr) return false;
+  const char* stack = current->context_->stack;
+  return address >= stack && address < stack + kStackBytes;
+}
+
 void Fiber::yield() { current->switch_out(false); }
 
 // Not instrumented: its frame is never left, so its marks would stay on the stack.

@@ -22,6 +22,9 @@ class Fiber {
   /// Has begun and not ended.
   bool is_under_way() const { return under_way_; }
 
+  /// Whether the address lies on the stack of the fiber that runs now.
+  static bool owns(const void* address);
+
   /// From inside a fiber: back to the scheduler.
   static void yield();
 

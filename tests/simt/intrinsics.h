@@ -89,8 +89,10 @@ T* element(SharedPtr<T> p, Location at) {
 template <class T, class Change>
 T change(T* element, Change change) {
   static_assert(kHasAtomics<T>, "CUDA has no such atomic");
+  start_atomic();
   const T old = *element;
   *element = change(old);
+  end_atomic();
   return old;
 }
 

@@ -27,6 +27,7 @@ class SharedMemory {
   /// Forgets all contents. The first `dynamic_bytes` are the launch's dynamic shared memory.
   void start_block(size_t dynamic_bytes);
   void pass_barrier() { ++epoch_; }
+  bool holds(const void* address) const { return address >= bytes_.data() && address < bytes_.data() + bytes_.size(); }
 
   /// The array declared at this line; made by the first thread that comes by.
   const SharedRegion* declare(const char* name, size_t bytes, Location at);
