@@ -9,6 +9,7 @@
 #include "commands.h"
 #include "device_option.h"
 #include "dtype_option.h"
+#include "number_range.h"
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
 #include "qtune/bench/kernel_bench.h"
@@ -169,17 +170,17 @@ void add_bench_command(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"full", "lora"}))
       ->capture_default_str();
   step->add_option("--batch-size", a->batch_size, "Samples of a micro-batch")
-      ->check(CLI::Range(1, 4096))
+      ->check(number_between(1, 4096))
       ->capture_default_str();
   step->add_option("--accumulation", a->accumulation, "Micro-batches of a step")
-      ->check(CLI::Range(1, 4096))
+      ->check(number_between(1, 4096))
       ->capture_default_str();
   step->add_option("--length", a->length, "Tokens of a sample, half of them trained")
-      ->check(CLI::Range(2, 1 << 20))
+      ->check(number_between(2, 1 << 20))
       ->capture_default_str();
-  step->add_option("--steps", a->steps, "Measured steps")->check(CLI::Range(1, 1000))->capture_default_str();
-  step->add_option("--sample-keep", a->sample_keep)->check(CLI::Range(1e-6, 1.0))->capture_default_str();
-  step->add_option("--token-keep", a->token_keep)->check(CLI::Range(1e-6, 1.0))->capture_default_str();
+  step->add_option("--steps", a->steps, "Measured steps")->check(number_between(1, 1000))->capture_default_str();
+  step->add_option("--sample-keep", a->sample_keep)->check(number_between(1e-6, 1.0))->capture_default_str();
+  step->add_option("--token-keep", a->token_keep)->check(number_between(1e-6, 1.0))->capture_default_str();
   step->add_option("--score-dtype", a->score_dtype, "Of Q-Tuning's score pass; null: the compute type")
       ->check(CLI::IsMember({"null", "fp8"}))
       ->capture_default_str();
@@ -189,9 +190,11 @@ void add_bench_command(CLI::App& app, Action& action) {
   step->callback([a, &action] { action = [a] { return run_step(*a); }; });
 
   CLI::App* kernels = command->add_subcommand("kernels", "Ops one by one, beside a copy and a bare product");
-  kernels->add_option("--rows", a->rows, "Default: 8192 on a GPU, 512 on the CPU")->check(CLI::Range(1, 1 << 24));
-  kernels->add_option("--hidden", a->hidden, "Default: 2048 on a GPU, 576 on the CPU")->check(CLI::Range(64, 1 << 16));
-  kernels->add_option("--vocab", a->vocab_sizes, "Default: 32000 49152 128256 151936")->check(CLI::Range(2, 1 << 22));
+  kernels->add_option("--rows", a->rows, "Default: 8192 on a GPU, 512 on the CPU")->check(number_between(1, 1 << 24));
+  kernels->add_option("--hidden", a->hidden, "Default: 2048 on a GPU, 576 on the CPU")
+      ->check(number_between(64, 1 << 16));
+  kernels->add_option("--vocab", a->vocab_sizes, "Default: 32000 49152 128256 151936")
+      ->check(number_between(2, 1 << 22));
   add_common(*kernels, *a);
   kernels->callback([a, &action] { action = [a] { return run_kernels(*a); }; });
 }

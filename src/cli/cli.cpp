@@ -41,6 +41,20 @@ std::optional<std::string> fault_of_command(const CLI::App& app, int argc, char*
                      near.empty() ? "see qtune --help" : "did you mean " + near + "?");
 }
 
+/// "qtune inspect --help": of the innermost command that is named.
+std::string help_of(const CLI::App& app, int argc, char** argv) {
+  std::string words = "qtune";
+  const CLI::App* command = &app;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const auto inner = command->get_subcommands([&](const CLI::App* c) { return c->get_name() == word; });
+    if (inner.empty()) break;
+    words += " " + word;
+    command = inner[0];
+  }
+  return words + " --help";
+}
+
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
@@ -69,7 +83,7 @@ int run_command_line(int argc, char** argv) {
     return action();
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
-    return report(std::string(e.what()) + " ---> see qtune --help", kExitUsage);
+    return report(fmt::format("{} ---> see {}", e.what(), help_of(app, argc, argv)), kExitUsage);
   } catch (const Error& e) {
     return report(e.what(), e.exit_code());
   } catch (const std::bad_alloc&) {

@@ -11,6 +11,7 @@
 #include "commands.h"
 #include "device_option.h"
 #include "dtype_option.h"
+#include "number_range.h"
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
 #include "qtune/base/hash.h"
@@ -205,7 +206,7 @@ int run_eval(const EvalArguments& a) {
 
 void add_prompt_options(CLI::App& command, EvalArguments& a) {
   command.add_option("--num-fewshot", a.num_fewshot, "Solved questions before each; default: the task's own")
-      ->check(CLI::NonNegativeNumber);
+      ->check(number_at_least(0));
   command.add_option("--prompt", a.prompts, "TASK=TEMPLATE: another question text, Jinja over the row's columns")
       ->allow_extra_args(false);
   command.add_option("--system", a.system, "Text before all, or the chat's system message");
@@ -216,7 +217,7 @@ void add_prompt_options(CLI::App& command, EvalArguments& a) {
       ->needs(chat)
       ->capture_default_str();
   command.add_option("--max-new-tokens", a.max_new_tokens, "An answer's most tokens; default: the task's own")
-      ->check(CLI::PositiveNumber);
+      ->check(number_at_least(1));
 }
 
 }  // namespace
@@ -238,11 +239,11 @@ void add_eval_command(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"lm-eval", "opencompass"}))
       ->capture_default_str();
   command->add_option("--limit", a->limit, "Only the first so many questions of each task; 0: all")
-      ->check(CLI::NonNegativeNumber)
+      ->check(number_at_least(0))
       ->capture_default_str();
   add_prompt_options(*command, *a);
   command->add_option("--batch-size", a->batch_size, "Texts computed at a time")
-      ->check(CLI::Range(1, 1 << 16))
+      ->check(number_between(1, 1 << 16))
       ->capture_default_str();
   add_dtype_option(*command, a->dtype);
   add_device_option(*command, a->device);

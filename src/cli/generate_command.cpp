@@ -9,6 +9,7 @@
 
 #include "commands.h"
 #include "generation_options.h"
+#include "number_range.h"
 #include "prompt_files.h"
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
@@ -189,7 +190,7 @@ void add_generate_command(CLI::App& app, Action& action) {
       ->excludes(in_template.chat_template);
   command->add_flag("--json", a->json, "A JSON line for a single prompt too");
   command->add_option("--batch-size", a->batch_size, "Prompts answered at a time")
-      ->check(CLI::Range(1, 1 << 16))
+      ->check(number_between(1, 1 << 16))
       ->capture_default_str();
   command->callback([a, &action] { action = [a] { return run_generate(*a); }; });
 }

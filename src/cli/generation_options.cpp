@@ -1,12 +1,11 @@
 #include "generation_options.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstdlib>
 
 #include "adapter_option.h"
 #include "device_option.h"
 #include "dtype_option.h"
+#include "number_range.h"
 #include "qtune/text/special_ids.h"
 
 namespace qtune {
@@ -19,35 +18,25 @@ TemplateOptions add_generation_options(CLI::App& command, GenerationArguments& a
   options.chat_template = command.add_option("--template", a.template_name,
                                              "Chat template by LLaMA-Factory's name; default: the model's own");
   SamplingOptions& s = a.options.sampling;
-  // NaN passes every comparison that a range is made of.
-  const CLI::Validator finite(
-      [](const std::string& text) {
-        return std::isfinite(std::strtod(text.c_str(), nullptr)) ? "" : "expected a number, found " + text;
-      },
-      "");
   command.add_option("--max-new-tokens", a.options.max_new_tokens, "An answer's most tokens")
-      ->check(CLI::PositiveNumber)
+      ->check(number_at_least(1))
       ->capture_default_str();
   command.add_option("--temperature", s.temperature, "0: greedy")
-      ->check(CLI::Range(0.0, 1e3))
-      ->check(finite)
+      ->check(number_between(0.0, 1e3))
       ->capture_default_str();
   command.add_option("--top-k", s.top_k, "Choose among the k most likely tokens; 0: all")
-      ->check(CLI::NonNegativeNumber)
+      ->check(number_at_least(0))
       ->capture_default_str();
   command.add_option("--top-p", s.top_p, "... among the fewest that hold this share of the probability")
-      ->check(CLI::Range(1e-6, 1.0))
-      ->check(finite)
+      ->check(number_between(1e-6, 1.0))
       ->capture_default_str();
   command.add_option("--min-p", s.min_p, "... among those at least this likely, measured by the likeliest")
-      ->check(CLI::Range(0.0, 1.0))
-      ->check(finite)
+      ->check(number_between(0.0, 1.0))
       ->capture_default_str();
   command.add_option("--repetition-penalty", s.repetition_penalty, "Above 1: tokens seen before become less likely")
-      ->check(CLI::Range(1e-3, 1e3))
-      ->check(finite)
+      ->check(number_between(1e-3, 1e3))
       ->capture_default_str();
-  command.add_option("--seed", s.seed, "Of sampling")->capture_default_str();
+  command.add_option("--seed", s.seed, "Of sampling")->check(number_at_least(0))->capture_default_str();
   command.add_option("--stop", a.stop_texts, "The answer ends before this text; may be given several times")
       ->allow_extra_args(false);
   add_dtype_option(command, a.dtype);

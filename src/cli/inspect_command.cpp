@@ -7,6 +7,7 @@
 
 #include "commands.h"
 #include "inspect.h"
+#include "number_range.h"
 #include "qtune/base/error.h"
 #include "streams.h"
 
@@ -58,7 +59,7 @@ int run_inspect(const InspectArguments& arguments) {
 /// What only a config's samples have.
 void add_data_options(CLI::App& command, InspectArguments& a, CLI::Option* config) {
   auto* count = command.add_option("-n", a.data.num_shown, "Samples shown (3; with --json all)");
-  count->check(CLI::NonNegativeNumber)->needs(config);
+  count->check(number_at_least(0))->needs(config);
   command.add_option("--sample", a.data.sample_names, "Shows this sample: its id, or FILE:LINE (may be given again)")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
@@ -76,10 +77,7 @@ void add_data_options(CLI::App& command, InspectArguments& a, CLI::Option* confi
 /// What only a model's memory estimate has.
 void add_model_options(CLI::App& command, InspectModelOptions& m, CLI::Option* model) {
   const auto add = [&](const char* name, int64_t& value, const char* meaning) {
-    command.add_option(name, value, meaning)
-        ->check(CLI::Range(int64_t{1}, int64_t{1} << 24))
-        ->capture_default_str()
-        ->needs(model);
+    command.add_option(name, value, meaning)->check(number_between(1, 1 << 24))->capture_default_str()->needs(model);
   };
   add("--batch-size", m.batch_size, "Samples of the micro-batch whose memory is estimated");
   add("--length", m.length, "Tokens of each of them; half of them are trained");
@@ -101,7 +99,7 @@ void add_inspect_command(CLI::App& app, Action& action) {
   add_data_options(*command, *a, config);
   add_model_options(*command, a->model, model);
   command->add_option("--step", a->step, "Step of a run whose samples' fates are shown")
-      ->check(CLI::PositiveNumber)
+      ->check(number_at_least(1))
       ->excludes(config)
       ->excludes(model);
   command->add_option("RUN|key=value", a->positional, "A run's folder; with --config, keys in place of the file's");

@@ -9,6 +9,7 @@
 #include "commands.h"
 #include "device_option.h"
 #include "dtype_option.h"
+#include "number_range.h"
 #include "output_check.h"
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
@@ -141,7 +142,7 @@ void add_score_command(CLI::App& app, Action& action) {
       ->excludes(config);
   command->add_option("overrides", a->overrides, "With --config: key=value, in place of the file's")->needs(config);
   command->add_option("--batch-size", a->batch_size, "Samples computed at a time")
-      ->check(CLI::PositiveNumber)
+      ->check(number_at_least(1))
       ->capture_default_str();
   add_dtype_option(*command, a->dtype, {"float32", "bfloat16", "fp8"});
   add_device_option(*command, a->device);

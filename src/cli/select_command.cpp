@@ -10,6 +10,7 @@
 #include <string>
 
 #include "commands.h"
+#include "number_range.h"
 #include "output_check.h"
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
@@ -132,7 +133,9 @@ void add_method_options(CLI::App& command, SelectOptions& options) {
       .add_option("--prune-probability", pruner.prune_probability,
                   "chance to be dropped for --sample-method infobatch, 0 to below 1")
       ->capture_default_str();
-  command.add_option("--seed", pruner.seed, "of random and infobatch")->capture_default_str();
+  command.add_option("--seed", pruner.seed, "of random and infobatch")
+      ->check(number_at_least(0))
+      ->capture_default_str();
   command.add_option("--reference-scores", options.reference_scores,
                      "scores file of the reference model, for --token-method rho1 and tokencleaning");
   command.add_option("--base-scores", options.base_scores,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "commands.h"
+#include "number_range.h"
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
 #include "qtune/sweep/run_sweep.h"
@@ -103,7 +104,7 @@ void add_sweep_command(CLI::App& app, Action& action) {
   command->add_option("--config", a->config, "The sweep's file: base, output_dir, grid, list, seeds (docs/sweeps.md)")
       ->required();
   command->add_option("overrides", a->overrides, "key=value for all runs");
-  command->add_option("--jobs", a->num_jobs, "Runs at a time, without `devices:`")->check(CLI::Range(1, 1024));
+  command->add_option("--jobs", a->num_jobs, "Runs at a time, without `devices:`")->check(number_between(1, 1024));
   command->add_flag("--dry-run", a->dry_run, "Check every run's config, model files and data; show its steps");
   command->add_flag("--redo-changed", a->redo_changed,
                     "Start runs anew whose config has changed; what they had trained is removed");

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "commands.h"
+#include "number_range.h"
 #include "qtune/base/error.h"
 #include "qtune/text/tokenizer.h"
 #include "streams.h"
@@ -202,7 +203,7 @@ void add_tokenize_command(CLI::App& app, Action& action) {
                     "A JSON string a line in, a JSON array of ids a line out (texts may hold line ends)");
   command->add_flag("--decode", flags->decode, "Ids in, text out");
   command->add_option("--threads", flags->threads, "Threads that work at once; the order of lines stays")
-      ->check(CLI::Range(1, 1024));
+      ->check(number_between(1, 1024));
   command->add_flag("--time", flags->time,
                     "Says on stderr how long the conversion itself took, without reading, parsing and writing");
   command->callback([flags, &action] { action = [flags] { return run_tokenize(*flags); }; });

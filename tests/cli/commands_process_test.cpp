@@ -22,6 +22,15 @@ TEST(CommandLine, UnknownOrMissingCommandIsWrongUse) {
   expect_one_error(run_process({"config", "--confg", "x"}), 2, "--confg");
 }
 
+TEST(CommandLine, AWrongOptionPointsToTheHelpOfItsCommand) {
+  expect_one_error(run_process({"inspect", "run", "--step", "0"}), 2,
+                   "--step: expected a number at least 1, found 0 ---> see qtune inspect --help");
+  expect_one_error(run_process({"bench", "step", "--steps", "0"}), 2, " ---> see qtune bench step --help");
+  expect_one_error(run_process({"--verson"}), 2, " ---> see qtune --help");
+  const std::string range = "--seed: expected a number at least 0, found -1";
+  expect_one_error(run_process({"select", "s.jsonl", "--seed", "-1"}), 2, range);
+}
+
 TEST(CommandLine, HelpAndVersionGoToStdout) {
   for (const char* flag : {"--help", "--version"}) {
     const ProcessResult result = run_process({flag});
