@@ -67,13 +67,16 @@ Prompt parse_object(const std::string& line, const std::string& column) {
   return prompt;
 }
 
+/// Without a byte order mark, which would make JSON a plain text.
 std::string read_all(const std::string& path) {
-  if (path == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
+  std::string content;
   try {
-    return read_file(path);
+    content = path == "-" ? std::string(std::istreambuf_iterator<char>(std::cin), {}) : read_file(path);
   } catch (const Error& e) {
     throw DataError(fmt::format("--prompts: {}", e.what()));
   }
+  if (content.starts_with("\xEF\xBB\xBF")) content.erase(0, 3);
+  return content;
 }
 
 }  // namespace

@@ -138,6 +138,14 @@ TEST_F(GenerateCommand, FilesOfPromptsAreLinesOrJsonObjects) {
   EXPECT_EQ(json_lines({"--raw", "--column", "question", "--prompts", file(questions)}), lines);
 }
 
+TEST_F(GenerateCommand, AByteOrderMarkIsNoPartOfTheFirstPrompt) {
+  const std::string objects = "{\"id\": 7, \"prompt\": \"Once upon\"}\n", bom = "\xEF\xBB\xBF";
+  const Arguments raw = {"--raw", "--prompts"};
+  const std::vector<Json> lines = json_lines(raw + Arguments{file(objects)});
+  EXPECT_EQ(json_lines(raw + Arguments{file(bom + objects)}), lines);
+  EXPECT_EQ(json_lines(raw + Arguments{"-"}, bom + objects), lines);
+}
+
 TEST_F(GenerateCommand, ConversationsGoThroughTheTemplateWhole) {
   const std::string conversation =
       R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]})";
@@ -238,6 +246,24 @@ TEST_F(GenerateCommand, SampledBatchIsTheSameWhateverItsSize) {
   const std::vector<Json> lines = json_lines(sampled);
   EXPECT_EQ(json_lines(sampled + Arguments{"--batch-size", "1"}), lines);
   EXPECT_NE(lines.at(0)["tokens"], lines.at(2)["tokens"]) << "a prompt given twice is answered twice";
+}
+
+TEST_F(GenerateCommand, NumbersOutOfTheirRangeAreNamedInShort) {
+  const auto fault = [&](const std::string& option, const std::string& value) {
+    return run_process({"generate", "--model", model_.string(), "--prompt", "x", option, value});
+  };
+  expect_one_error(fault("--seed", "-1"), 2, "--seed: expected a number at least 0, found -1 ---> see qtune generate");
+  expect_one_error(fault("--max-new-tokens", "0"), 2, "--max-new-tokens: expected a number at least 1, found 0 ---> ");
+  expect_one_error(fault("--top-p", "nan"), 2, "--top-p: expected a number from 1e-06 to 1, found nan ---> ");
+  expect_one_error(fault("--temperature", "1e9"), 2, "--temperature: expected a number from 0 to 1000, found 1e9 --->");
+  expect_one_error(fault("--top-k", "x"), 2, "--top-k");
+}
+
+TEST_F(GenerateCommand, AFullDiskIsNoBug) {
+  const std::string prompts = file("Once upon\nx\n");
+  const ProcessResult result =
+      run_process({"generate", "--model", model_.string(), "--raw", "--prompts", prompts}, {.file_limit_bytes = 100});
+  expect_one_error(result, 4, "standard output: cannot write: ");
 }
 
 TEST_F(GenerateCommand, FaultyPromptFilesNameTheLine) {
