@@ -25,7 +25,8 @@ constexpr size_t kMostAtOnce = 16 << 20;  // between two pieces a signal can sto
   const int reason = errno;
   std::string hint;
   if (reason == ENOSPC) hint = " ---> free some space on that disk and run again";
-  throw Error(fmt::format("{}: cannot {}: {}{}", path.string(), verb, std::strerror(reason), hint));
+  throw Error(fmt::format("{}: cannot {}: {}{}", path.string(), verb, std::strerror(reason), hint),
+              write_exit_code(reason));
 }
 
 class FileDescriptor {
@@ -57,6 +58,10 @@ std::filesystem::path end_of_links(std::filesystem::path path) {
 }
 
 }  // namespace
+
+int write_exit_code(int reason) {
+  return reason == ENOSPC || reason == EDQUOT || reason == EFBIG ? kExitCheckpoint : kExitError;
+}
 
 std::string read_file(const std::filesystem::path& path) {
   const FileDescriptor file(path, O_RDONLY);

@@ -15,8 +15,10 @@ namespace qtune {
 namespace {
 
 [[noreturn]] void fail() {
-  if (errno == EINTR) throw_if_stopped();
-  throw Error(fmt::format("standard output: cannot write: {} ---> check where it goes", std::strerror(errno)));
+  const int reason = errno;
+  if (reason == EINTR) throw_if_stopped();
+  throw Error(fmt::format("standard output: cannot write: {} ---> check where it goes", std::strerror(reason)),
+              write_exit_code(reason));
 }
 
 }  // namespace

@@ -67,6 +67,17 @@ TEST_F(ReportCommand, OnlyAPageIsReplaced) {
   EXPECT_EQ(report({run_folder()}).exit_code, 0) << "its own page";
 }
 
+TEST_F(ReportCommand, AFullDiskIsNoBugAndLeavesNoFile) {
+  const std::string out = (job_ / "page.html").string();
+  const ProcessResult result =
+      run_process({"report", run_folder(), "--out", out}, {.file_limit_bytes = 4000, .environment = {"QTUNE_CACHE="}});
+  if (result.err.find("built without the charting library") != std::string::npos)
+    GTEST_SKIP() << "built without d3 (libjs-d3)";
+  EXPECT_EQ(result.exit_code, 4) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("page.html: cannot write: "));
+  EXPECT_FALSE(std::filesystem::exists(out));
+}
+
 TEST_F(ReportCommand, FolderWithoutARunIsAWrongUse) {
   std::filesystem::create_directories(job_ / "empty");
   const ProcessResult result = report({(job_ / "empty").string()});

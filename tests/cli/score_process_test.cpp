@@ -213,6 +213,19 @@ TEST_F(ScoreCommand, WhatAKilledOneLeftIsRemoved) {
   EXPECT_FALSE(std::filesystem::exists(left));
 }
 
+TEST_F(ScoreCommand, AFullDiskIsNoBugAndLeavesNoFile) {
+  job_.write_data(random_samples(100, 8));
+  const Arguments arguments = {"score", "--model", job_.model().string(), "--data", job_.data(), "--out"};
+  const ProcessResult result = run_process(arguments + Arguments{(job_ / "s.jsonl").string()},
+                                           {.file_limit_bytes = 40'000, .environment = {"QTUNE_CACHE="}});
+  expect_one_error(result, 4, "s.jsonl: cannot write: ");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(job_ / "."), {}), 1) << "the data alone";
+}
+
+TEST_F(ScoreCommand, HelpNamesEveryKindOfFile) {
+  EXPECT_THAT(run_process({"score", "--help"}).out, HasSubstr(".jsonl, .json, .parquet"));
+}
+
 TEST_F(ScoreCommand, ErrorsAreOneLineAndLeaveNoFile) {
   write_file_atomic(job_.data(), "{\"input_ids\": [3, 4, 5]}\n{\"input_ids\": \"x\"}\n");
   expect_one_error(score("s.jsonl"), 3, "data.jsonl:2: ");

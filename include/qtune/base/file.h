@@ -11,6 +11,10 @@
 
 namespace qtune {
 
+/// The exit code of a failed write: kExitCheckpoint where there is no room (a full disk, a quota, a limit of a file's
+/// size), which is no bug; else kExitError.
+int write_exit_code(int reason);
+
 /// Whole content of a file. Throws: Error naming the path and the system's reason.
 std::string read_file(const std::filesystem::path& path);
 
