@@ -74,6 +74,18 @@ Schedule make_schedule(const LoadedConfig& loaded, int64_t total_steps) {
           .kwargs = c.lr_scheduler_kwargs};
 }
 
+/// Shares of few samples are chances: of 8 samples an eighth is one, and the quadrants' borders lie anywhere.
+void warn_of_few_judged(const TrainConfig& c, int64_t samples_per_step) {
+  constexpr int64_t kFew = 16;
+  const bool micro = c.pruning.scope == "micro";
+  const int64_t judged = micro ? c.per_device_train_batch_size : samples_per_step;
+  if (c.pruning.sample.method == "none" || judged >= kFew) return;
+  spdlog::warn(
+      "pruning.sample: {} samples are judged together ({}), too few to compare ---> {} so that 32 or more are", judged,
+      micro ? "a micro-batch: pruning.scope is micro" : "a step",
+      micro ? "raise per_device_train_batch_size, or set pruning.scope: global," : "raise gradient_accumulation_steps");
+}
+
 }  // namespace
 
 std::string describe_lora(const LoraConfig& lora, const ModelConfig& model, const std::string& origin) {
@@ -108,6 +120,7 @@ TrainingPlan plan_training(const LoadedConfig& loaded, int world_size,
   plan.total_steps = count_total_steps(c, plan.epochs.steps_per_epoch());
   plan.schedule = make_schedule(loaded, plan.total_steps);
   plan.world_size = world_size;
+  warn_of_few_judged(c, plan.epochs.samples_per_step);
   return plan;
 }
 

@@ -28,7 +28,7 @@ struct TrainingPlan {
 /// A line about the adapter; `origin`: its folder, or "new".
 std::string describe_lora(const LoraConfig& lora, const ModelConfig& model, const std::string& origin);
 
-/// Reads config.json and the data.
+/// Reads config.json and the data; warns where too few samples are judged together.
 /// Throws: as read_model_config and load_samples; ConfigError for a val_size that leaves nothing to train on and for a
 /// warm-up longer than the run.
 /// A step holds per_device_train_batch_size x gradient_accumulation_steps x world_size samples; in a run that goes on

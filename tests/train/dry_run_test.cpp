@@ -9,6 +9,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 TEST(DryRun, ShowsThePlanAndTheFirstBatchAndWritesNothing) {
   TrainingJob job;
@@ -62,6 +63,27 @@ TEST(DryRun, FindsFaultsOfPruning) {
   EXPECT_THAT(
       refusal({"pruning.sample.method=score_file", "pruning.sample.score_file=" + (job / "ratings.jsonl").string()}),
       HasSubstr("ratings.jsonl"));
+}
+
+TEST(DryRun, WarnsOnceWhereTooFewSamplesAreJudgedTogether) {
+  TrainingJob job;
+  job.write_data(random_samples(40, 3));
+  const auto warnings = [&](const Arguments& arguments, const std::string& dry_run = "dry_run=true") {
+    const ProcessResult result = run_process(job.train("run", Arguments{dry_run, "max_steps=1"} + arguments));
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.error_lines("warning: pruning.sample: ");
+  };
+  const std::string accumulation = "gradient_accumulation_steps=", micro = "pruning.scope=micro";
+  const std::vector<std::string> of_steps = warnings(kQtuningHalf);
+  ASSERT_EQ(of_steps.size(), 1U);
+  EXPECT_THAT(of_steps[0], HasSubstr("8 samples are judged together (a step)"));
+  EXPECT_THAT(of_steps[0], HasSubstr("raise gradient_accumulation_steps so that 32 or more are"));
+  EXPECT_THAT(warnings(kQtuningHalf + Arguments{accumulation + "4"}), IsEmpty()) << "16 samples";
+  const std::vector<std::string> of_micro = warnings(kQtuningHalf + Arguments{accumulation + "4", micro});
+  ASSERT_EQ(of_micro.size(), 1U);
+  EXPECT_THAT(of_micro[0], HasSubstr("4 samples are judged together (a micro-batch: pruning.scope is micro)"));
+  EXPECT_THAT(warnings({}), IsEmpty()) << "no pruning";
+  EXPECT_EQ(warnings(kQtuningHalf, "dry_run=false").size(), 1U);
 }
 
 TEST(DryRun, CountsTheModelsThatTokensAreComparedWith) {
