@@ -114,11 +114,48 @@ std::string fault_message(const std::string& text, const JsonPlace& place, const
                      reason);
 }
 
+/// Where `word` stands in `text` from `at` on.
+bool has_at(const std::string& text, size_t at, std::string_view word) {
+  return text.compare(at, word.size(), word) == 0;
+}
+
+/// The text with null for the words that Python writes where JSON has no number; strings stay. With a space before it
+/// (Python's default) every other byte keeps its place, so that a column in a message is right.
+std::string without_non_finite(const std::string& text) {
+  std::string out;
+  out.reserve(text.size());
+  bool in_string = false;
+  for (size_t i = 0; i < text.size();) {
+    size_t length = 1;
+    if (in_string && text[i] == '\\') {
+      length = std::min<size_t>(2, text.size() - i);
+    } else if (text[i] == '"') {
+      in_string = !in_string;
+    } else if (!in_string) {
+      length = has_at(text, i, "NaN") ? 3 : has_at(text, i, "Infinity") ? 8 : has_at(text, i, "-Infinity") ? 9 : 1;
+    }
+    if (length < 3) {
+      out.append(text, i, length);
+    } else {
+      if (length == 3 && out.ends_with(' ')) out.pop_back();
+      out += "null";
+      if (length > 4) out.append(length - 4, ' ');
+    }
+    i += length;
+  }
+  return out;
+}
+
+void parse(const std::string& text, const JsonPlace& place, json& result) {
+  JsonBuilder builder(result);
+  if (!json::sax_parse(text, &builder)) throw BadRecord(fault_message(text, place, builder));
+}
+
 }  // namespace
 
 void read_json_object(const std::string& text, const JsonPlace& place, json& result) {
   JsonBuilder builder(result);
-  if (!json::sax_parse(text, &builder)) throw BadRecord(fault_message(text, place, builder));
+  if (!json::sax_parse(text, &builder)) parse(without_non_finite(text), place, result);
   if (result.is_object()) return;
   throw BadRecord(fmt::format("{}:{}: expected a JSON object{}, found {}", place.file, place.first_line, place.suffix,
                               result.type_name()));

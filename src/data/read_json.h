@@ -17,6 +17,7 @@ struct JsonPlace {
 inline constexpr int kMaxJsonDepth = 256;
 
 /// Reads exactly one object. A key that is there twice is an error: libraries differ in which one they take.
+/// NaN, Infinity and -Infinity, which Python's json writes, are null: numbers of columns that are not read.
 /// Throws: BadRecord.
 void read_json_object(const std::string& text, const JsonPlace& place, nlohmann::json& result);
 

@@ -56,6 +56,17 @@ const std::vector<std::pair<std::string, std::string>> kKinds = {
     {kGood + kGood, "expected end of input"},
 };
 
+TEST_F(BadRecords, PythonsWordsForNumbersThatJsonLacksAreNull) {
+  const auto file = [&](const std::string& line) { return DatasetSpec{.file = write(line + "\n")}; };
+  EXPECT_THAT(
+      all_shown(
+          file(R"({"score": NaN, "range":[-Infinity,Infinity,NaN], "prompt": "NaN \"Infinity", "completion": "c"})")),
+      testing::ElementsAre("user:NaN \"Infinity|assistant:c"));
+  EXPECT_THAT(error_of(file(R"({"prompt": "p", "completion": NaN})")),
+              HasSubstr("a string under \"completion\", found null"));
+  EXPECT_THAT(error_of(file(R"({"prompt": NaN, "completion": x})")), HasSubstr("at column 31: invalid literal"));
+}
+
 TEST_F(BadRecords, SkippingNamesEveryOneWithLineAndReason) {
   std::string text = kGood + "\n";
   for (const auto& [line, reason] : kKinds) text += line + "\n" + kGood + "\n";
