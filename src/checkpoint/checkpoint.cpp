@@ -15,6 +15,7 @@
 #include "qtune/base/file.h"
 #include "qtune/base/hash.h"
 #include "qtune/base/log.h"
+#include "qtune/base/temporary_name.h"
 #include "qtune/model/save_model.h"
 
 namespace qtune {
@@ -158,12 +159,24 @@ void write_run(const fs::path& output_dir, const fs::path& folder, Model& model,
   write_trainer_state(folder, state);
 }
 
+/// A folder of that name which is not ours keeps its content, under another name.
+void make_room(const fs::path& target) {
+  if (is_qtune_checkpoint(target)) return remove_checkpoint(target);
+  if (!fs::exists(fs::symlink_status(target))) return;
+  fs::path aside;
+  for (int serial = 1; aside.empty() || fs::exists(fs::symlink_status(aside)); ++serial) {
+    aside = target.string() + fmt::format(".other-{}", serial);
+  }
+  fs::rename(target, aside);
+  spdlog::warn("{}: in the way of a checkpoint, and not one of qtune's: it is now {}", target.string(), aside.string());
+}
+
 void commit(const fs::path& output_dir, const fs::path& folder, const fs::path& target) {
   if (const std::string missing = missing_shards(folder); !missing.empty()) {
     throw CheckpointError(fmt::format("{}: {} ---> do all ranks see one output_dir?", folder.string(), missing));
   }
   write_manifest(folder);
-  fs::remove_all(target);
+  make_room(target);
   fs::rename(folder, target);
   sync_folder(output_dir);
 }
@@ -250,6 +263,28 @@ std::optional<std::string> fault_of_checkpoint(const fs::path& checkpoint) {
   }
 }
 
+bool is_qtune_checkpoint(const fs::path& checkpoint) {
+  try {
+    return json::parse(read_file(checkpoint / kManifest)).at("files").at(kState).contains("xxh3");
+  } catch (const json::exception&) {
+    return false;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+std::vector<fs::path> list_own_checkpoints(const fs::path& output_dir, int64_t after_step) {
+  std::vector<fs::path> found = list_checkpoints(output_dir, after_step);
+  std::erase_if(found, [](const fs::path& checkpoint) { return !is_qtune_checkpoint(checkpoint); });
+  return found;
+}
+
+void remove_checkpoint(const fs::path& checkpoint) {
+  const fs::path leftover = temporary_name(checkpoint, 0);
+  fs::rename(checkpoint, leftover);
+  fs::remove_all(leftover);
+}
+
 std::optional<fs::path> newest_checkpoint(const fs::path& output_dir) {
   for (const fs::path& checkpoint : list_checkpoints(output_dir)) {
     auto fault = fault_of_checkpoint(checkpoint);
@@ -306,9 +341,9 @@ void load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& optimi
 void remove_old_checkpoints(const fs::path& output_dir, int64_t keep, int64_t last_step, int64_t best_step) {
   const bool has_best = best_step >= 0 && best_step != last_step && fs::exists(checkpoint_path(output_dir, best_step));
   if (has_best) keep = std::max<int64_t>(1, keep - 1);  // of the others
-  for (const fs::path& checkpoint : list_checkpoints(output_dir)) {
+  for (const fs::path& checkpoint : list_own_checkpoints(output_dir)) {
     if (step_of(checkpoint) > last_step || (has_best && step_of(checkpoint) == best_step)) continue;
-    if (--keep < 0) fs::remove_all(checkpoint);
+    if (--keep < 0) remove_checkpoint(checkpoint);
   }
 }
 

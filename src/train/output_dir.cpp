@@ -62,10 +62,14 @@ void check_not_in_the_way(const TrainConfig& config) {
   }
 }
 
-bool holds_run(const fs::path& folder) {
+bool holds_metrics(const fs::path& folder) {
   std::error_code failed;
   const auto metrics_bytes = fs::file_size(folder / "metrics.jsonl", failed);
-  return (!failed && metrics_bytes > 0) || holds_trained(folder) || !list_checkpoints(folder).empty();
+  return !failed && metrics_bytes > 0;
+}
+
+bool holds_run(const fs::path& folder) {
+  return holds_metrics(folder) || holds_trained(folder) || !list_checkpoints(folder).empty();
 }
 
 [[noreturn]] void refuse(const TrainConfig& config, const std::string& way) {
@@ -122,7 +126,9 @@ std::optional<fs::path> find_checkpoint(const TrainConfig& config) {
   if (!wish.empty() && wish != "true" && wish != "false") return named_checkpoint(config, wish);
   if (config.overwrite_output_dir && wish != "true") return std::nullopt;
   auto newest = newest_checkpoint(config.output_dir);
-  if (!newest && !list_checkpoints(config.output_dir).empty()) {
+  // Others' checkpoints alone are no reason to stop a run that has begun beside them.
+  const bool begun_beside = list_own_checkpoints(config.output_dir).empty() && holds_metrics(config.output_dir);
+  if (!newest && !list_checkpoints(config.output_dir).empty() && !begun_beside) {
     // Starting anew here would throw away what a user can perhaps still save.
     throw CheckpointError(
         fmt::format("{}: expected a whole checkpoint to go on from, found none among its checkpoints ---> set "

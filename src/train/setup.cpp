@@ -96,14 +96,24 @@ void remove_other_branch(const TrainingRun& run) {
   }
 }
 
+/// overwrite_output_dir: what is not an earlier run's own stays.
+void remove_earlier_run(const fs::path& output_dir) {
+  for (const fs::path& old : list_checkpoints(output_dir)) {
+    if (is_qtune_checkpoint(old)) {
+      remove_checkpoint(old);
+      spdlog::info("overwrite_output_dir: removed {}", old.string());
+    } else {
+      spdlog::warn("{}: left as it is: not a checkpoint of qtune, whose manifest.json it lacks", old.string());
+    }
+  }
+}
+
 /// Only when nothing can fail any more is anything of an earlier run removed.
 void take_over_folder(const TrainingRun& run) {
   remove_unfinished_files(run.output_dir);
   if (run.resumed_from) remove_other_branch(run);
   const bool starts_logs = !run.resumed_from || !is_own_checkpoint(*run.resumed_from, run.output_dir);
-  if (starts_logs && run.config().overwrite_output_dir) {
-    for (const fs::path& old : list_checkpoints(run.output_dir)) fs::remove_all(old);
-  }
+  if (starts_logs && run.config().overwrite_output_dir) remove_earlier_run(run.output_dir);
   write_file_atomic(run.output_dir / "config.yaml", to_yaml(run.config()));
 }
 

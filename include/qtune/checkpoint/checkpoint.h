@@ -49,7 +49,8 @@ struct CheckpointSource {
   CheckpointContent content = CheckpointContent::kResumable;  // kModelOnly: no optimizer state (save_only_model)
 };
 
-/// Writes output_dir/checkpoint-STEP and returns its path. An existing one of that name is replaced.
+/// Writes output_dir/checkpoint-STEP and returns its path. An existing one of that name is replaced; a folder of that
+/// name which is not qtune's is renamed, with a warning.
 /// Throws: CheckpointError naming the file and the reason; nothing half-written is left under the final name.
 std::filesystem::path save_checkpoint(const std::filesystem::path& output_dir, Model& model, Optimizer& optimizer,
                                       const TrainerState& state, const CheckpointSource& source);
@@ -68,6 +69,17 @@ std::optional<std::string> fault_of_checkpoint(const std::filesystem::path& chec
 
 /// The checkpoint-N folders in output_dir with more than `after_step` steps, most first, whole or not.
 std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& output_dir, int64_t after_step = -1);
+
+/// Whether qtune wrote this checkpoint: its manifest is there and lists a trainer's state. Its files may be damaged.
+bool is_qtune_checkpoint(const std::filesystem::path& checkpoint);
+
+/// Those of list_checkpoints that qtune wrote: the only ones that a run may remove.
+std::vector<std::filesystem::path> list_own_checkpoints(const std::filesystem::path& output_dir,
+                                                        int64_t after_step = -1);
+
+/// Removes a checkpoint that qtune wrote. Killed in between it leaves what remove_unfinished_files removes.
+/// Throws: std::filesystem::filesystem_error.
+void remove_checkpoint(const std::filesystem::path& checkpoint);
 
 /// The whole, resumable checkpoint with the most steps in output_dir; others are passed over, each with a warning.
 /// nullopt: none.
@@ -92,8 +104,8 @@ void load_weights(const std::filesystem::path& checkpoint, Model& model);
 void load_checkpoint(const std::filesystem::path& checkpoint, Model& model, Optimizer& optimizer);
 
 /// Removes the oldest checkpoints until `keep` with at most `last_step` steps are left. Later ones, which a run that
-/// had to pass over them finds, are not touched. That of `best_step` stays, and counts; with the newest, so that up to
-/// one more than `keep` may be left. -1: none is the best.
+/// had to pass over them finds, are not touched, nor are those that qtune did not write. That of `best_step` stays, and
+/// counts; with the newest, so that up to one more than `keep` may be left. -1: none is the best.
 void remove_old_checkpoints(const std::filesystem::path& output_dir, int64_t keep, int64_t last_step,
                             int64_t best_step = -1);
 
