@@ -258,7 +258,7 @@ std::optional<std::string> fault_of_checkpoint(const fs::path& checkpoint) {
     return missing.empty() ? std::nullopt : std::optional(missing);
   } catch (const json::exception&) {
     return std::string(kManifest) + " is damaged";
-  } catch (const Error& e) {
+  } catch (const std::exception& e) {  // a file system's, too: an older checkpoint may still be read
     return e.what();
   }
 }

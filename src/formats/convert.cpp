@@ -12,6 +12,7 @@
 #include "qtune/base/file.h"
 #include "qtune/base/json_text.h"
 #include "qtune/formats/lora_adapter.h"
+#include "qtune/formats/model_config.h"
 #include "qtune/formats/output_folder.h"
 #include "qtune/formats/safetensors.h"
 #include "qtune/formats/tokenizer_files.h"
@@ -108,12 +109,6 @@ Json read_config(const fs::path& path) {
         fmt::format("{}: expected a JSON object ---> copy or download the file again", path.string()));
   }
   return config;
-}
-
-/// transformers 4 writes torch_dtype, transformers 5 dtype.
-void set_config_dtype(Json& config, Dtype dtype) {
-  config[config.contains("dtype") ? "dtype" : "torch_dtype"] = dtype_torch_name(dtype);
-  if (config.contains("torch_dtype")) config["torch_dtype"] = dtype_torch_name(dtype);
 }
 
 constexpr std::string_view kWeight = ".weight";

@@ -280,4 +280,9 @@ ModelConfig read_model_config(const std::filesystem::path& folder) {
   return c;
 }
 
+void set_config_dtype(nlohmann::ordered_json& config, Dtype dtype) {
+  if (config.contains("dtype")) config["dtype"] = dtype_torch_name(dtype);
+  if (config.contains("torch_dtype") || !config.contains("dtype")) config["torch_dtype"] = dtype_torch_name(dtype);
+}
+
 }  // namespace qtune

@@ -1,9 +1,12 @@
 #include "qtune/model/save_model.h"
 
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
+#include "qtune/formats/model_config.h"
 #include "qtune/formats/tokenizer_files.h"
 
 namespace qtune {
@@ -24,8 +27,7 @@ void remove_files(const std::filesystem::path& folder, const std::vector<std::st
 void save_model(Model& model, const std::filesystem::path& source, const std::filesystem::path& target,
                 Dtype dtype) try {
   auto config = nlohmann::ordered_json::parse(read_file(source / "config.json"));
-  // transformers 5 calls it dtype, transformers 4 torch_dtype; what the folder had is kept.
-  config[config.contains("dtype") ? "dtype" : "torch_dtype"] = dtype_torch_name(dtype);
+  set_config_dtype(config, dtype);
   if (std::filesystem::exists(source / "generation_config.json")) carry_over("generation_config.json", source, target);
   carry_tokenizer_over(source, target);
   write_model_weights(target, weights_to_write(model, dtype));
@@ -42,7 +44,8 @@ void save_adapter(Model& model, const std::filesystem::path& source, const std::
   throw CheckpointError(e.what());
 }
 
-void save_trained(Model& model, const std::filesystem::path& source, const std::filesystem::path& target, Dtype dtype) {
+void save_trained(Model& model, const std::filesystem::path& source, const std::filesystem::path& target,
+                  Dtype dtype) try {
   if (model.lora()) {
     save_adapter(model, source, target);
     remove_model_weights(target);
@@ -51,6 +54,11 @@ void save_trained(Model& model, const std::filesystem::path& source, const std::
     save_model(model, source, target, dtype);
     remove_files(target, {kLoraWeightsFile, kLoraConfigFile});
   }
+} catch (const std::filesystem::filesystem_error& e) {
+  throw CheckpointError(
+      fmt::format("{}: {} ---> who loads {} would find the files of another training beside the "
+                  "new ones",
+                  e.path1().string(), e.code().message(), target.string()));
 }
 
 }  // namespace qtune

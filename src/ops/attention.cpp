@@ -12,6 +12,7 @@
 
 #include "attention_tile.h"
 #include "checks.h"
+#include "parallel_tasks.h"
 #include "qtune/ops/device_ops.h"
 #include "qtune/ops/reference.h"
 
@@ -71,14 +72,13 @@ void check_arguments(const char* op, const at::Tensor& qkv, const std::vector<in
   if (!ascending) throw Error(fmt::format("{}: cu_seqlens: expected ascending offsets from 0 to {}", op, qkv.size(0)));
 }
 
+/// body(sample, kv head, buffers) for each task.
 template <class Body>
-void run_tasks(const std::vector<std::pair<int64_t, int64_t>>& tasks, const Body& body) {
-#pragma omp parallel num_threads(at::get_num_threads())
-  {
-    Buffers buffers;
-#pragma omp for schedule(dynamic, 1)
-    for (int64_t t = 0; t < static_cast<int64_t>(tasks.size()); ++t) body(tasks[t].first, tasks[t].second, buffers);
-  }
+void run_heads(const std::vector<std::pair<int64_t, int64_t>>& tasks, const Body& body) {
+  run_tasks<Buffers>(static_cast<int64_t>(tasks.size()), [&](int64_t task, Buffers& buffers) {
+    const auto& [sample, kv] = tasks[static_cast<size_t>(task)];
+    body(sample, kv, buffers);
+  });
 }
 
 }  // namespace
@@ -101,7 +101,7 @@ void attention(const at::Tensor& qkv_NX, const SampleBorders& borders, const Att
     const T* qkv = qkv_NX.data_ptr<T>();
     T* o = out.data_ptr<T>();
     float* lse = logsumexp_HN.data_ptr<float>();
-    run_tasks(make_tasks(cu_seqlens, shape.num_kv_heads), [&](int64_t sample, int64_t kv, Buffers& buffers) {
+    run_heads(make_tasks(cu_seqlens, shape.num_kv_heads), [&](int64_t sample, int64_t kv, Buffers& buffers) {
       const int64_t start = cu_seqlens[sample], length = cu_seqlens[sample + 1] - start;
       float* k = at_least(buffers.k, length * e);
       float* v = at_least(buffers.v, length * e);
@@ -153,7 +153,7 @@ void attention_backward(const at::Tensor& dout, const at::Tensor& qkv_NX, const 
     const T *qkv = qkv_NX.data_ptr<T>(), *o = out.data_ptr<T>(), *grad = dout.data_ptr<T>();
     T* dqkv = dqkv_NX.data_ptr<T>();
     const float* lse = logsumexp_HN.data_ptr<float>();
-    run_tasks(make_tasks(cu_seqlens, shape.num_kv_heads), [&](int64_t sample, int64_t kv, Buffers& buffers) {
+    run_heads(make_tasks(cu_seqlens, shape.num_kv_heads), [&](int64_t sample, int64_t kv, Buffers& buffers) {
       const int64_t start = cu_seqlens[sample], length = cu_seqlens[sample + 1] - start;
       float* k = at_least(buffers.k, length * e);
       float* v = at_least(buffers.v, length * e);

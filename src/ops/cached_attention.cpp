@@ -8,6 +8,7 @@
 
 #include "attention_tile.h"
 #include "checks.h"
+#include "parallel_tasks.h"
 #include "qtune/ops/device_ops.h"
 
 namespace qtune {
@@ -134,29 +135,24 @@ void cached_attention(const at::Tensor& qkv_NX, const std::vector<CachedRows>& s
       }
     }
     const int64_t num_tasks = static_cast<int64_t>(sequences.size()) * num_kv;
-#pragma omp parallel num_threads(at::get_num_threads())
-    {
-      Buffers buffers;
-#pragma omp for schedule(dynamic, 1)
-      for (int64_t task = 0; task < num_tasks; ++task) {
-        const CachedRows& s = sequences[static_cast<size_t>(task / num_kv)];
-        const int64_t kv = task % num_kv;
-        const HeadTask<T> t{.q = qkv + s.first_row * x + kv * group * e,
-                            .out = o + s.first_row * w + kv * group * e,
-                            .keys = s.keys_CKE.data_ptr<T>() + kv * e,
-                            .values = s.values_CKE.data_ptr<T>() + kv * e,
-                            .q_stride = x,
-                            .out_stride = w,
-                            .cache_stride = num_kv * e,
-                            .num_rows = s.num_rows,
-                            .num_keys = s.num_cached + s.num_rows,
-                            .group = group,
-                            .head_dim = e,
-                            .window = shape.window,
-                            .scale = 1.0f / std::sqrt(static_cast<float>(e))};
-        t.num_rows == 1 ? attend_one_row(t, buffers) : attend_rows(t, buffers);
-      }
-    }
+    run_tasks<Buffers>(num_tasks, [&](int64_t task, Buffers& buffers) {
+      const CachedRows& s = sequences[static_cast<size_t>(task / num_kv)];
+      const int64_t kv = task % num_kv;
+      const HeadTask<T> t{.q = qkv + s.first_row * x + kv * group * e,
+                          .out = o + s.first_row * w + kv * group * e,
+                          .keys = s.keys_CKE.data_ptr<T>() + kv * e,
+                          .values = s.values_CKE.data_ptr<T>() + kv * e,
+                          .q_stride = x,
+                          .out_stride = w,
+                          .cache_stride = num_kv * e,
+                          .num_rows = s.num_rows,
+                          .num_keys = s.num_cached + s.num_rows,
+                          .group = group,
+                          .head_dim = e,
+                          .window = shape.window,
+                          .scale = 1.0f / std::sqrt(static_cast<float>(e))};
+      t.num_rows == 1 ? attend_one_row(t, buffers) : attend_rows(t, buffers);
+    });
   });
 }
 

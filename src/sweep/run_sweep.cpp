@@ -95,11 +95,16 @@ class SweepRunner {
     spdlog::info("{} runs, {} finished already; tables in {}", results_.size(), results_.size() - waiting_.size(),
                  sweep_.folder.string());
     write_results(sweep_, results_);
-    while (!active_.empty() || (!waiting_.empty() && stop_requests == 0)) {
-      start_waiting();
-      pass_on_stop();
-      reap();
-      std::this_thread::sleep_for(kPoll);
+    try {
+      while (!active_.empty() || (!waiting_.empty() && stop_requests == 0)) {
+        start_waiting();
+        pass_on_stop();
+        reap();
+        std::this_thread::sleep_for(kPoll);
+      }
+    } catch (...) {
+      end_runs();
+      throw;
     }
     return conclude();
   }
@@ -234,7 +239,7 @@ class SweepRunner {
     const bool trained = active.state.status == RunStatus::kStarted;
     if (trained && sweep_.eval) {
       active.state.status = RunStatus::kTrained;
-      write_run_state(folder_of(active.run), active.state);
+      keep_state(active);
       if (stopping_) return false;
       try {
         start_evaluation(active);
@@ -258,7 +263,7 @@ class SweepRunner {
 
   void finish(ActiveRun& active) {
     active.state.status = RunStatus::kFinished;
-    write_run_state(folder_of(active.run), active.state);
+    keep_state(active);
     results_[active.run].state = active.state;
     read_metrics(active.run);
     const std::chrono::duration<double> taken = steady_clock::now() - active.started;
@@ -268,7 +273,7 @@ class SweepRunner {
       metrics += fmt::format(", {} {:.4f}", metric.column.name, *metric.value);
     }
     spdlog::info("{}: finished after {:.1f} s{}", title(active.run), taken.count(), metrics);
-    write_results(sweep_, results_);
+    keep_results();
   }
 
   void fail(ActiveRun& active, int code, const std::string& fault, bool frees_slot = true) {
@@ -276,16 +281,40 @@ class SweepRunner {
     if (active.state.status != RunStatus::kTrained) active.state.status = RunStatus::kFailed;
     active.state.exit_code = code;
     active.state.fault = fault.substr(0, fault.find('\n'));
+    keep_state(active);
+    results_[active.run].state = active.state;
+    results_[active.run].state.status = RunStatus::kFailed;
+    if (frees_slot) free_slots_.push_back(active.slot);
+    spdlog::warn("{}: failed with exit code {}: {}", title(active.run), code, active.state.fault);
+    keep_results();
+  }
+
+  // A full disk is no reason to end the other runs: what can't be written now is tried again when the next one ends.
+
+  void keep_state(const ActiveRun& active) {
     try {
       write_run_state(folder_of(active.run), active.state);
     } catch (const std::exception& e) {
       spdlog::warn("{}: its state can't be written: {}", title(active.run), e.what());
     }
-    results_[active.run].state = active.state;
-    results_[active.run].state.status = RunStatus::kFailed;
-    if (frees_slot) free_slots_.push_back(active.slot);
-    spdlog::warn("{}: failed with exit code {}: {}", title(active.run), code, active.state.fault);
-    write_results(sweep_, results_);
+  }
+
+  void keep_results() {
+    try {
+      write_results(sweep_, results_);
+      results_fault_.clear();
+    } catch (const std::exception& e) {
+      results_fault_ = e.what();
+      spdlog::warn("the tables can't be written: {}", results_fault_);
+    }
+  }
+
+  /// Runs save and end by themselves when they are asked to; a runner that fails waits for them.
+  void end_runs() {
+    for (const ActiveRun& active : active_) active.child->send(SIGTERM);
+    for (const ActiveRun& active : active_) {
+      while (!active.child->exit_code() && stop_requests < 2) std::this_thread::sleep_for(kPoll);
+    }
   }
 
   void read_metrics(size_t run) {
@@ -297,6 +326,7 @@ class SweepRunner {
   }
 
   int conclude() {
+    if (!results_fault_.empty()) write_results(sweep_, results_);  // once more, or the sweep ends with its error
     std::vector<std::string> failed;
     size_t num_finished = 0;
     for (size_t run = 0; run < results_.size(); ++run) {
@@ -324,6 +354,7 @@ class SweepRunner {
   size_t num_slots_ = 1;
   std::vector<ActiveRun> active_;
   bool stopping_ = false, killed_ = false;
+  std::string results_fault_;  // why the tables are not those of results_; empty: they are
   long said_waiting_ = -1;
 };
 

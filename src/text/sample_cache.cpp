@@ -4,6 +4,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +19,7 @@
 #include "qtune/base/file.h"
 #include "qtune/base/hash.h"
 #include "qtune/base/log.h"
+#include "qtune/base/temporary_name.h"
 
 namespace qtune {
 namespace {
@@ -33,12 +35,10 @@ constexpr const char* kModelFiles[] = {"tokenizer.json",          "tokenizer.mod
 /// Held by the process that makes a cache file. Closing lets it go, also when the process dies.
 class CacheLock {
  public:
-  explicit CacheLock(fs::path path)
-      : path_(std::move(path)), fd_(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {}
+  explicit CacheLock(fs::path path) : path_(std::move(path)) {}
 
   ~CacheLock() {
     if (fd_ < 0) return;
-    // Who waits holds the same file and finds the finished cache; who comes later looks for the cache first.
     ::unlink(path_.c_str());
     ::close(fd_);
   }
@@ -47,7 +47,26 @@ class CacheLock {
 
   /// False where files can't be locked.
   bool wait(const std::string& data_file) {
-    if (fd_ < 0) return false;
+    while (open()) {
+      if (!hold(data_file)) break;
+      if (is_still_there()) return true;
+      // Whoever had it took it away. Others may hold a new one by now.
+    }
+    close();
+    return false;
+  }
+
+ private:
+  bool open() {
+    close();
+    fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    return fd_ >= 0;
+  }
+  void close() {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = -1;
+  }
+  bool hold(const std::string& data_file) const {
     if (::flock(fd_, LOCK_EX | LOCK_NB) == 0) return true;
     if (errno != EWOULDBLOCK) return false;
     spdlog::info("{}: another process tokenizes it: waiting", data_file);
@@ -56,10 +75,15 @@ class CacheLock {
     }
     return result == 0;
   }
+  bool is_still_there() const {
+    struct stat own {
+    }, named{};
+    return ::fstat(fd_, &own) == 0 && ::stat(path_.c_str(), &named) == 0 && own.st_ino == named.st_ino &&
+           own.st_dev == named.st_dev;
+  }
 
- private:
   fs::path path_;
-  int fd_;
+  int fd_ = -1;
 };
 
 std::shared_ptr<const SampleStore> open_store(const fs::path& file, const std::string& key) {
@@ -83,14 +107,10 @@ fs::path cache_file(const fs::path& folder, const DatasetSpec& spec, const std::
   return folder / fmt::format("{}-{}.samples", name, hex64(hash64(key)));
 }
 
-/// What runs that were killed left of this file. Only for who holds its lock.
-void remove_unfinished(const fs::path& file) {
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(file.parent_path(), ignored)) {
-    if (entry.path().filename().string().starts_with(file.filename().string() + ".tmp-")) {
-      fs::remove(entry.path(), ignored);
-    }
-  }
+bool is_newer(const fs::path& file, fs::file_time_type than) {
+  std::error_code missing;
+  const fs::file_time_type written = fs::last_write_time(file, missing);
+  return !missing && written >= than;
 }
 
 /// Records were named when they were left out; a later run only says how many there were.
@@ -179,11 +199,13 @@ std::shared_ptr<const SampleStore> open_or_make(const DatasetSpec& spec, const L
     if (auto store = reuse()) return store;
   }
   CacheLock lock(file.string() + ".lock");
+  const fs::file_time_type before = fs::file_time_type::clock::now();
   const bool alone = lock.wait(spec.file);
-  if (options.cache_use == CacheUse::kRead) {
+  // What another rank made meanwhile is as fresh as what overwrite_cache asks for.
+  if (options.cache_use == CacheUse::kRead || is_newer(file, before)) {
     if (auto store = reuse()) return store;
   }
-  if (alone) remove_unfinished(file);
+  if (alone) remove_leftovers(file);
   try {
     return make(file);
   } catch (const StoreWriteError& e) {

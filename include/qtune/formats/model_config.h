@@ -3,8 +3,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
+
+#include "qtune/formats/dtype.h"
 
 namespace qtune {
 
@@ -48,5 +51,9 @@ struct ModelConfig {
 /// Throws: CheckpointError naming the file and the key: missing, wrong type, sizes that do not fit together, an
 /// architecture or option that qtune would compute wrongly.
 ModelConfig read_model_config(const std::filesystem::path& folder);
+
+/// Writes the type of the weights into a config.json: transformers 4 reads torch_dtype, transformers 5 dtype; the keys
+/// that are there are set, torch_dtype where there is none.
+void set_config_dtype(nlohmann::ordered_json& config, Dtype dtype);
 
 }  // namespace qtune
