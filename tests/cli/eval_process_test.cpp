@@ -144,14 +144,15 @@ TEST_F(EvalCommand, OpenCompassRanksWholeTexts) {
 }
 
 TEST_F(EvalCommand, LossIsThatOfTheScorePass) {
+  const TempDir folder;  // scores don't go into a model's
   write_json_lines(model_ / "held_out.jsonl", random_samples(7, 3));
   const Arguments data = {"--data", (model_ / "held_out.jsonl").string()};
   ASSERT_EQ(eval("loss", data + Arguments{"--batch-size", "3"}).exit_code, 0);
-  ASSERT_EQ(run_process(Arguments{"score", "--model", model_.string(), "--out", (model_ / "s.jsonl").string()} + data)
+  ASSERT_EQ(run_process(Arguments{"score", "--model", model_.string(), "--out", (folder / "s.jsonl").string()} + data)
                 .exit_code,
             0);
   double sum = 0, count = 0;
-  for (const Json& line : read_json_lines(model_ / "s.jsonl")) {
+  for (const Json& line : read_json_lines(folder / "s.jsonl")) {
     for (const double nll : line["nll"]) sum += nll;
     count += static_cast<double>(line["nll"].size());
   }
