@@ -11,6 +11,7 @@
 #include "inspect.h"
 #include "qtune/base/error.h"
 #include "qtune/checkpoint/checkpoint.h"
+#include "qtune/checkpoint/final_model.h"
 #include "streams.h"
 
 namespace qtune {
@@ -128,6 +129,14 @@ struct RunState {
   }
 };
 
+/// `step`: the run's last.
+std::string final_model_text(const fs::path& folder, int64_t step) {
+  if (!holds_final_model(folder)) return "not yet";
+  const std::optional<int64_t> trained = final_model_step(folder);
+  if (!trained) return "of an unknown step: its save was cut short, or it is from before this run";
+  return *trained == step ? "written" : fmt::format("of step {}; the run is at step {}", *trained, step);
+}
+
 void show_state(const fs::path& folder) {
   RunState s;
   for_each_line(folder / "metrics.jsonl", [&](const LogLine& line) { s.add(line); });
@@ -147,7 +156,7 @@ void show_state(const fs::path& folder) {
   }
   const auto checkpoint = newest_checkpoint(folder);
   text += fmt::format("checkpoint       {}\n", checkpoint ? checkpoint->string() : "none");
-  text += fmt::format("final model      {}\n", fs::exists(folder / "model.safetensors") ? "written" : "not yet");
+  text += fmt::format("final model      {}\n", final_model_text(folder, s.last_loss.step));
   write_output(text);
 }
 

@@ -15,6 +15,7 @@
 #include "nonfinite.h"
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
+#include "qtune/checkpoint/final_model.h"
 #include "qtune/config/print_config.h"
 #include "qtune/dist/launch.h"
 #include "qtune/model/save_model.h"
@@ -230,7 +231,9 @@ int TrainingLoop::finish() {
   show_phase("save");
   if (!outputs_) return kExitOk;
   const bool is_as_asked = load_best(run_);
+  forget_final_model(run_.output_dir);
   save_trained(run_.model, config().model_name_or_path, run_.output_dir, Dtype::kBF16);
+  note_final_model(run_.output_dir, run_.state.step);
   sync_logs();
   write_trainer_state(run_.output_dir, run_.state);
   outputs_->progress.finish();

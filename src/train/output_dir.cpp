@@ -9,7 +9,7 @@
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
 #include "qtune/checkpoint/checkpoint.h"
-#include "qtune/formats/lora_adapter.h"
+#include "qtune/checkpoint/final_model.h"
 
 namespace qtune {
 namespace {
@@ -24,11 +24,6 @@ fs::path place_of(const fs::path& path) {
   return result.has_filename() ? result : result.parent_path();
 }
 
-/// A finished run's model or adapter.
-bool holds_trained(const fs::path& folder) {
-  return fs::exists(folder / "model.safetensors") || fs::exists(folder / kLoraWeightsFile);
-}
-
 /// Whether `path` lies in a checkpoint-N folder of `output`.
 bool is_among_checkpoints(const fs::path& path, const fs::path& output) {
   const fs::path inside = path.lexically_relative(output);
@@ -37,17 +32,19 @@ bool is_among_checkpoints(const fs::path& path, const fs::path& output) {
 
 /// The run writes the trained model to output_dir, and writes and removes checkpoint-N in it.
 void check_not_in_the_way(const TrainConfig& config) {
-  const fs::path output = place_of(config.output_dir), model = place_of(config.model_name_or_path);
-  if (output == model) {
-    throw ConfigError(
-        fmt::format("output_dir: {}: this is model_name_or_path, which the trained model would replace ---> give "
-                    "another output_dir",
-                    config.output_dir));
-  }
-  const std::string& adapter = config.adapter_name_or_path.value_or("");
-  for (const auto& [key, path] :
-       {std::pair{"model_name_or_path", config.model_name_or_path}, std::pair{"adapter_name_or_path", adapter}}) {
-    if (path.empty() || !is_among_checkpoints(place_of(path), output)) continue;
+  const fs::path output = place_of(config.output_dir);
+  const TokenPruning& token = config.pruning.token;
+  for (const auto& [key, path] : {std::pair{"model_name_or_path", config.model_name_or_path},
+                                  std::pair{"adapter_name_or_path", config.adapter_name_or_path.value_or("")},
+                                  std::pair{"pruning.token.reference_model", token.reference_model.value_or("")},
+                                  std::pair{"pruning.token.base_model", token.base_model.value_or("")}}) {
+    if (path.empty()) continue;
+    if (output == place_of(path)) {
+      throw ConfigError(
+          fmt::format("output_dir: {}: this is {}, which the trained model would replace ---> give another output_dir",
+                      config.output_dir, key));
+    }
+    if (!is_among_checkpoints(place_of(path), output)) continue;
     throw ConfigError(
         fmt::format("output_dir: {}: {} ({}) lies among its checkpoints, which this run would remove "
                     "or replace ---> give another output_dir",
@@ -69,7 +66,7 @@ bool holds_metrics(const fs::path& folder) {
 }
 
 bool holds_run(const fs::path& folder) {
-  return holds_metrics(folder) || holds_trained(folder) || !list_checkpoints(folder).empty();
+  return holds_metrics(folder) || holds_final_model(folder) || !list_checkpoints(folder).empty();
 }
 
 [[noreturn]] void refuse(const TrainConfig& config, const std::string& way) {
@@ -146,7 +143,7 @@ std::optional<fs::path> find_checkpoint(const TrainConfig& config) {
                     newest->string()));
   }
   if (newest || !holds_run(config.output_dir)) return newest;
-  if (holds_trained(config.output_dir)) refuse(config, "");
+  if (holds_final_model(config.output_dir)) refuse(config, "");
   // A job that a scheduler starts again has to come up by itself.
   spdlog::warn("{}: the run in it ended before its first checkpoint; starting anew", config.output_dir);
   return std::nullopt;

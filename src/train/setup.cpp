@@ -9,6 +9,7 @@
 #include "qtune/base/file.h"
 #include "qtune/base/hash.h"
 #include "qtune/base/log.h"
+#include "qtune/checkpoint/final_model.h"
 #include "qtune/config/print_config.h"
 #include "qtune/train/config_options.h"
 #include "run.h"
@@ -98,6 +99,10 @@ void remove_other_branch(const TrainingRun& run) {
 
 /// overwrite_output_dir: what is not an earlier run's own stays.
 void remove_earlier_run(const fs::path& output_dir) {
+  if (fs::exists(output_dir / "metrics.jsonl")) {
+    remove_final_model(output_dir);  // it must not pass for the new run's
+    fs::remove(output_dir / "trainer_state.json");
+  }
   for (const fs::path& old : list_checkpoints(output_dir)) {
     if (is_qtune_checkpoint(old)) {
       remove_checkpoint(old);
@@ -112,6 +117,8 @@ void remove_earlier_run(const fs::path& output_dir) {
 void take_over_folder(const TrainingRun& run) {
   remove_unfinished_files(run.output_dir);
   if (run.resumed_from) remove_other_branch(run);
+  // One of a later step is another line's: to this one's crash and restart it must not be its end.
+  if (final_model_step(run.output_dir) > run.state.step) forget_final_model(run.output_dir);
   const bool starts_logs = !run.resumed_from || !is_own_checkpoint(*run.resumed_from, run.output_dir);
   if (starts_logs && run.config().overwrite_output_dir) remove_earlier_run(run.output_dir);
   write_file_atomic(run.output_dir / "config.yaml", to_yaml(run.config()));

@@ -29,6 +29,19 @@ class TakenOverFolder : public testing::Test {
   }
   std::string notes(const std::string& folder) const { return read_file(job_ / "out" / folder / "notes.txt"); }
 
+  /// Starts it and kills it as soon as it has logged so many lines.
+  void kill_at(const Arguments& overrides, int64_t lines) const {
+    QtuneProcess process(job_.train("out", overrides));
+    ASSERT_TRUE(process.wait_until([&] { return job_.steps_logged("out") == lines; }));
+    process.send(SIGKILL);
+    process.wait();
+  }
+  std::string inspected() const {
+    const ProcessResult result = run_process({"inspect", (job_ / "out").string()});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.out;
+  }
+
   TrainingJob job_;
 };
 
@@ -68,6 +81,43 @@ TEST_F(TakenOverFolder, StartsAnewBesideForeignCheckpointsWhenKilledBeforeItsFir
   first.wait();
   EXPECT_THAT(job_.run("out", kSaves).err, HasSubstr("ended before its first checkpoint"));
   EXPECT_EQ(notes("checkpoint-9"), "mine\n");
+}
+
+TEST_F(TakenOverFolder, HasNoFinalModelOfTheRunBefore) {
+  for (const std::string kind : {"full", "lora"}) {
+    job_.run("out", kAnew + Arguments{"max_steps=4", "finetuning_type=" + kind});
+    EXPECT_THAT(inspected(), HasSubstr("final model      written\n"));
+    kill_at(kAnew + Arguments{"max_steps=100000"}, 2);
+    EXPECT_THAT(inspected(), HasSubstr("final model      not yet\n"));
+    EXPECT_THAT(job_.files("out"), Not(Contains(HasSubstr(".safetensors"))));
+  }
+}
+
+TEST_F(TakenOverFolder, KeepsTheFinalModelOfARunThatGoesOnAndSaysWhichStepItIsOf) {
+  job_.run("out", kSaves);
+  const std::string model = read_file(job_ / "out/model.safetensors");
+  kill_at({"max_steps=100000", "lr_scheduler_type=constant"}, 6);
+  EXPECT_TRUE(read_file(job_ / "out/model.safetensors") == model);
+  EXPECT_THAT(inspected(), testing::ContainsRegex("final model      of step 4; the run is at step [6-9]"));
+  job_.run("out", kSaves + Arguments{"max_steps=6"});
+  EXPECT_FALSE(read_file(job_ / "out/model.safetensors") == model);
+  EXPECT_THAT(inspected(), HasSubstr("final model      written\n"));
+}
+
+TEST_F(TakenOverFolder, KnowsThatAFinalModelWasNotSavedToItsEnd) {
+  job_.run("out", kSaves);
+  const ProcessResult killed = run_process(job_.train("out", {"max_steps=5"}),
+                                           {.file_limit_bytes = 100'000, .at_limit = FileLimitAction::kKill});
+  ASSERT_EQ(killed.exit_code, 128 + SIGXFSZ) << killed.err;
+  EXPECT_THAT(inspected(), HasSubstr("final model      of an unknown step"));
+}
+
+TEST_F(TakenOverFolder, IsNotOneThatAnAdapterOrAComparedModelIsReadFrom) {
+  job_.run("out", {"max_steps=1", "finetuning_type=lora"});
+  const Arguments in_place = {"max_steps=1", "finetuning_type=lora",
+                              "adapter_name_or_path=" + (job_ / "sub/../out").string()};
+  expect_one_error(run_process(job_.train("out", kAnew + in_place)), 2, "this is adapter_name_or_path");
+  EXPECT_THAT(job_.files("out"), Contains("adapter_model.safetensors"));
 }
 
 }  // namespace
