@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cctype>
 #include <filesystem>
 #include <fstream>
@@ -27,17 +26,6 @@ fs::path place_of(const fs::path& path) {
 bool is_same_file(const fs::path& a, const fs::path& b) {
   std::error_code ignored;
   return fs::equivalent(a, b, ignored) || place_of(a) == place_of(b);
-}
-
-/// A link in a folder counts as lying there, and so does what a link from elsewhere leads to there.
-bool lies_in(const fs::path& path, const fs::path& folder) {
-  std::error_code ignored;
-  const fs::path place = fs::weakly_canonical(fs::absolute(folder, ignored), ignored);
-  const fs::path whole = place.has_filename() ? place : place.parent_path();
-  const auto is_below = [&](const fs::path& file) {
-    return std::mismatch(whole.begin(), whole.end(), file.begin(), file.end()).first == whole.end();
-  };
-  return is_below(place_of(path)) || is_below(fs::weakly_canonical(fs::absolute(path, ignored), ignored));
 }
 
 /// The first line that is not blank; nullopt where there is none.
@@ -78,23 +66,17 @@ const char* name_of(OutputKind kind) {
 
 }  // namespace
 
-void check_output(const char* option, const std::string& path, OutputKind kind, const CommandInputs& inputs) {
+void check_output(const char* option, const std::string& path, OutputKind kind,
+                  const std::vector<std::string>& inputs) {
   std::error_code ignored;
   const fs::file_status status = fs::status(path, ignored);
   if (fs::exists(status) && !fs::is_regular_file(status)) return;
-  for (const std::string& input : inputs.files) {
+  for (const std::string& input : inputs) {
     if (input.empty() || input == "-" || !is_same_file(path, input)) continue;
     throw ConfigError(
         fmt::format("{}: {}: expected a file of its own, found {}, which this command reads ---> give "
                     "another path",
                     option, path, input));
-  }
-  for (const std::string& folder : inputs.folders) {
-    if (folder.empty() || !lies_in(path, folder)) continue;
-    throw ConfigError(
-        fmt::format("{}: {}: expected a file of its own, found one in the model's folder {} ---> give "
-                    "another path",
-                    option, path, folder));
   }
   if (!fs::exists(status)) return;
   const auto line = first_line(path);

@@ -116,7 +116,7 @@ fs::path output_path(const ReportArguments& arguments) {
 int run_report(const ReportArguments& arguments) {
   const ReportLimits limits;
   const fs::path path = output_path(arguments);
-  check_output("--out", path.string(), OutputKind::kPage, {.files = {arguments.scores}, .folders = {}});
+  check_output("--out", path.string(), OutputKind::kPage, {arguments.scores});
   Report report;
   for (const std::string& folder : arguments.folders) {
     if (is_sweep_folder(folder)) {

@@ -61,16 +61,17 @@ void check_finite(const SampleScores& scores) {
 
 /// Before anything is loaded.
 void check_out(const ScoreArguments& a, const LoadSamplesOptions& options) {
-  CommandInputs inputs{.files = {a.config}, .folders = {a.model, a.adapter}};
+  std::vector<std::string> inputs{a.config};
   for (const DatasetSpec& spec : options.datasets) {
     const std::vector<std::string> files = data_files(spec);
-    inputs.files.insert(inputs.files.end(), files.begin(), files.end());
+    inputs.insert(inputs.end(), files.begin(), files.end());
   }
   check_output("--out", a.out, OutputKind::kScores, inputs);
 }
 
-ScoreType score_type(const ScoreArguments& a, const at::Device& device) {
+ScoreType score_type(const ScoreArguments& a, const ModelConfig& model, const at::Device& device) {
   if (a.dtype != "fp8") return ScoreType::kCompute;
+  check_fp8_sizes("--dtype fp8", model);
   if (device.is_cuda() && !has_fp8(device)) {
     throw ConfigError(
         "--dtype fp8: expected a GPU of compute capability 8.9 or newer, found an older one ---> bfloat16");
@@ -116,7 +117,7 @@ int run_score(const ScoreArguments& a) {
   check_named_file("--out", a.out);
   const LoadedSamples loaded = load_samples(options);
   const at::Device device = device_from(a.device);
-  const ScoreType type = score_type(a, device);
+  const ScoreType type = score_type(a, model_config, device);
   Model model =
       Model::load(a.model, {.compute_dtype = type == ScoreType::kFp8 ? at::kBFloat16 : parse_compute_dtype(a.dtype),
                             .device = device,

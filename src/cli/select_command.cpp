@@ -102,8 +102,7 @@ int run_select(SelectOptions options) {
   const Pruner pruner = make_pruner(options.pruner);
   if (!options.thresholds.empty()) {
     check_output("--thresholds", options.thresholds, OutputKind::kThresholds,
-                 {.files = {options.scores, options.reference_scores, options.base_scores, options.pruner.score_file},
-                  .folders = {}});
+                 {options.scores, options.reference_scores, options.base_scores, options.pruner.score_file});
   }
   ScoresFile file = read_scores(options.scores);
   note_skipped(options.scores, file.skipped);

@@ -23,7 +23,9 @@ std::optional<size_t> keep_turn(const TokenTurn& turn, const std::vector<uint8_t
   const size_t content = turn.content_end - turn.answer, ending = answer - content;
   const auto at = [&](size_t i) { return is_content.begin() + static_cast<std::ptrdiff_t>(i); };
   const auto fixed = static_cast<size_t>(std::count(at(turn.begin), at(turn.answer), uint8_t{0}));
-  const size_t answer_kept = answer_share(prompt, fixed, answer, budget);
+  size_t answer_kept = answer_share(prompt, fixed, answer, budget);
+  // Rather one token of the answer than nothing to train on.
+  if (content > 0 && answer_kept <= ending && fixed + ending + 1 <= budget) answer_kept = ending + 1;
   const size_t prompt_kept = std::min(prompt, budget - answer_kept);
   if (content > 0 && answer_kept <= ending) return std::nullopt;
   if (content == 0 && answer_kept < ending) return std::nullopt;

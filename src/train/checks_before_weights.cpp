@@ -27,12 +27,7 @@ void check_fp8(at::Device device, const ModelConfig& m) {
         "pruning.score_dtype: fp8: expected a GPU of compute capability 8.9 or newer, found {} ---> remove the key",
         device.is_cpu() ? "none" : "an older one"));
   }
-  for (const int64_t size : {m.hidden_size, m.intermediate_size, m.num_heads * m.head_dim, m.qkv_width()}) {
-    if (size % 16 == 0) continue;
-    throw ConfigError(fmt::format(
-        "pruning.score_dtype: fp8: expected layers of multiples of 16 rows and columns, found {} ---> remove the key",
-        size));
-  }
+  check_fp8_sizes("pruning.score_dtype: fp8", m);
 }
 
 void check_layer(const TrainConfig& config, const ModelConfig& model) {
@@ -47,7 +42,13 @@ void check_layer(const TrainConfig& config, const ModelConfig& model) {
 void check_before_weights(const TrainConfig& c, const Pruner& pruner, const TrainingPlan& plan, at::Device device) {
   check_weight_files(c.model_name_or_path, plan.model);
   for (const std::string& folder : compared_model_folders(c, pruner)) {
-    check_weight_files(folder, read_model_config(folder));
+    const ModelConfig other = read_model_config(folder);
+    check_weight_files(folder, other);
+    if (other.vocab_size >= plan.model.vocab_size) continue;
+    throw ConfigError(fmt::format(
+        "{}: expected a model of the same tokenizer to compare tokens with, found a vocabulary of {}, and {} "
+        "in {} ---> name another in pruning.token",
+        folder, other.vocab_size, plan.model.vocab_size, c.model_name_or_path));
   }
   if (c.pruning.sample.method == "score_file") check_samples(pruner, plan.samples);
   const std::vector<ScoreArray> arrays = pruner.needed_arrays();

@@ -1,7 +1,10 @@
 #include "qtune/train/config_options.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include "qtune/base/error.h"
 #include "qtune/config/print_config.h"
 
 namespace qtune {
@@ -86,6 +89,14 @@ PrunerOptions pruner_options(const TrainConfig& config) {
   options.anneal_from = p.sample.anneal_from;
   options.score_file = p.sample.score_file.value_or("");
   return options;
+}
+
+void check_fp8_sizes(const char* what, const ModelConfig& m) {
+  for (const int64_t size : {m.hidden_size, m.intermediate_size, m.num_heads * m.head_dim, m.qkv_width()}) {
+    if (size % 16 == 0) continue;
+    throw ConfigError(fmt::format(
+        "{}: expected layers of multiples of 16 rows and columns, found {} ---> take another type", what, size));
+  }
 }
 
 }  // namespace qtune

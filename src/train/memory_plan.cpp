@@ -10,6 +10,7 @@
 #include "qtune/base/file.h"
 #include "qtune/base/log.h"
 #include "qtune/ops/device.h"
+#include "qtune/prune/sample_baselines.h"
 #include "qtune/train/config_options.h"
 
 namespace qtune {
@@ -27,19 +28,32 @@ void take_largest(const SampleSet& samples, std::span<const int64_t> micro_batch
   shape.num_targets = std::max(shape.num_targets, num_targets);
 }
 
+/// What `longest` leaves of a step, in its order: those meet in micro-batches of their own.
+std::vector<int64_t> longest_of(const TrainConfig& config, const SampleSet& samples, std::span<const int64_t> step) {
+  const size_t judged_together =
+      config.pruning.scope == "micro" ? static_cast<size_t>(config.per_device_train_batch_size) : step.size();
+  std::vector<int64_t> kept;
+  for (size_t first = 0; first < step.size(); first += judged_together) {
+    const auto group = step.subspan(first, std::min(judged_together, step.size() - first));
+    std::vector<double> sizes;
+    for (const int64_t i : group) {
+      sizes.push_back(static_cast<double>(samples.num_trainable_tokens(static_cast<size_t>(i))));
+    }
+    const SampleSelection selection = keep_highest(sizes, config.pruning.sample.keep);
+    for (size_t k = 0; k < group.size(); ++k) {
+      if (selection.verdicts[k].kept) kept.push_back(group[k]);
+    }
+  }
+  return kept;
+}
+
 void take_training_batches(const TrainConfig& config, const TrainingPlan& plan, TrainingShape& shape) {
   const auto micro_batch = static_cast<size_t>(config.per_device_train_batch_size);
   StepSampler sampler(plan.epochs);
   const int64_t steps = std::min(plan.total_steps, plan.epochs.steps_per_epoch());
   while (sampler.steps_done() < steps) {
     std::vector<int64_t> indices = sampler.next();
-    // The longest of a step meet in one micro-batch when all others are dropped.
-    if (config.pruning.sample.method == "longest") {
-      const auto longer = [&](int64_t a, int64_t b) {
-        return plan.samples.num_tokens(static_cast<size_t>(a)) > plan.samples.num_tokens(static_cast<size_t>(b));
-      };
-      std::sort(indices.begin(), indices.end(), longer);
-    }
+    if (config.pruning.sample.method == "longest") indices = longest_of(config, plan.samples, indices);
     for (size_t first = 0; first < indices.size(); first += micro_batch) {
       take_largest(plan.samples, std::span(indices).subspan(first, std::min(micro_batch, indices.size() - first)),
                    shape);

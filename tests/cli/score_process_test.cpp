@@ -159,17 +159,17 @@ TEST_F(ScoreCommand, WhatItReadsIsNeverWrittenOver) {
   EXPECT_EQ(read_file(job_.data()), before);
 }
 
-TEST_F(ScoreCommand, NothingIsWrittenIntoTheModelsFolder) {
+TEST_F(ScoreCommand, FilesOfTheModelAreNotWrittenOver) {
   const GenerationModel model;
   job_.write_data(random_samples(4, 8));
-  const std::string before = read_file(model / "config.json");
   std::filesystem::create_directory_symlink(model.path(), job_ / "model");
-  for (const std::string& out :
-       {(model / "config.json").string(), (model / "new.jsonl").string(), (job_ / "model/new.jsonl").string()}) {
+  for (const std::string name : {"config.json", "model.safetensors", "tokenizer.json"}) {
+    const std::string before = read_file(model / name);
+    const std::string out = (job_ / "model" / name).string();
     expect_one_error(run_process({"score", "--model", model.string(), "--data", job_.data(), "--out", out}), 2,
-                     "found one in the model's folder");
+                     "expected no file, or one with scores to replace");
+    EXPECT_EQ(read_file(model / name), before);
   }
-  EXPECT_EQ(read_file(model / "config.json"), before);
 }
 
 TEST_F(ScoreCommand, OnlyScoresAreReplaced) {

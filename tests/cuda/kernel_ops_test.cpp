@@ -173,6 +173,42 @@ TEST(KernelOps, ScoresWithoutLogitsEqualTheCpus) {
   EXPECT_LT(largest_difference(found.entropy_N, wanted.entropy_N), kLargeVocabularyNats);
 }
 
+/// Fewer rows than the kernel without logits takes are scored as exactly: no logit is rounded to bfloat16.
+TEST(KernelOps, FewRowsAreScoredAsExactlyAsMany) {
+  const int64_t n = 20, d = 7, v = 5003;
+  const at::Tensor hidden = at::randn({n, d}).to(at::kBFloat16), head = at::randn({v, d}).to(at::kBFloat16);
+  const at::Tensor targets = at::randint(v, {n}, at::kInt);
+  const at::Tensor log_p = at::mm(hidden.to(at::kDouble), head.to(at::kDouble).t()).log_softmax(1);
+  const at::Tensor nll = -log_p.gather(1, targets.to(at::kLong).unsqueeze(1)).squeeze(1);
+  const OnKernels kernels;
+  const RowScores found = linear_cross_entropy(hidden, head, targets);
+  EXPECT_LT(largest_difference(found.nll_N, nll), kLargeVocabularyNats);
+  EXPECT_LT(largest_difference(found.entropy_N, -(log_p.exp() * log_p).sum(1)), kLargeVocabularyNats);
+}
+
+/// A weight enters before the gradient of a logit is rounded: 1/3 is no bfloat16 number.
+TEST(KernelOps, WeightedGradientsAreRoundedOnce) {
+  const int64_t n = 9, d = 1, v = 64;
+  const at::Tensor hidden = at::randn({n, d}).to(at::kBFloat16), head = at::randn({v, d}).to(at::kBFloat16);
+  const at::Tensor targets = at::randint(v, {n}, at::kInt), weights = at::full({n}, 1.0 / 3);
+  const at::Tensor p = at::mm(hidden, head.t()).to(at::kDouble).softmax(1);
+  const at::Tensor onehot = at::zeros({n, v}, at::kDouble).scatter_(1, targets.to(at::kLong).unsqueeze(1), 1.0);
+  const at::Tensor rounded = (p - onehot).mul(1.0f / 3).to(at::kFloat).to(at::kBFloat16).to(at::kDouble);
+  const at::Tensor wanted = at::mm(rounded.t(), hidden.to(at::kDouble));
+  const OnKernels kernels;
+  const at::Tensor dhidden = at::empty({n, d}, at::kBFloat16), dhead = at::zeros({v, d});
+  linear_cross_entropy_backward(hidden, head, targets, dhidden, dhead, weights);
+  EXPECT_LT(relative_norm(dhead, wanted.to(at::kFloat)), 1e-4) << "rounded twice: 1e-3";
+}
+
+TEST(KernelOps, TensorsOfAnotherTypeOrWithGapsAreRefused) {
+  const KernelOps ops;
+  const at::Tensor x = at::randn({4, 8}), y = at::empty({4, 4});
+  EXPECT_THROW(ops.swiglu(x.to(at::kBFloat16), y), Error) << "another type than y's";
+  EXPECT_THROW(ops.swiglu(at::randn({8, 4}).t(), y), Error) << "columns of another";
+  ops.swiglu(x, y);
+}
+
 /// Eight bits round by up to 1/16; what a score is off by then is far from what a wrong row or scale gives.
 TEST(KernelOps, ScoresOnEightBitsAreNearThoseOnSixteen) {
   const ModelFixture fixture("llama_untied");

@@ -223,7 +223,6 @@ bool run_launch(const Launch& launch) {
   failed = false;
   gridDim = launch.grid;
   blockDim = launch.block;
-  global_memory().start_launch();
   uint64_t number = 0;
   for (blockIdx.z = 0; blockIdx.z < gridDim.z && !failed; ++blockIdx.z) {
     for (blockIdx.y = 0; blockIdx.y < gridDim.y && !failed; ++blockIdx.y) {
@@ -231,6 +230,7 @@ bool run_launch(const Launch& launch) {
     }
   }
   launch_now = nullptr;
+  global_memory().end_launch();
   return !failed;
 }
 
@@ -247,7 +247,7 @@ std::string thread_name(unsigned thread) {
 }
 
 void fail(const std::string& what, Location at) {
-  report(what, running, at);
+  if (!failed) report(what, running, at);
   throw GiveUp{};
 }
 

@@ -17,7 +17,7 @@ GlobalMemory& global_memory() {
   return memory;
 }
 
-void GlobalMemory::start_launch() {
+void GlobalMemory::end_launch() {
   pages_.clear();
   last_page_ = nullptr;
   epoch_ = 1;
@@ -57,6 +57,17 @@ bool GlobalMemory::conflicts(const Event& before, const Event& now) const {
   return !ordered_by_syncwarp(before.thread, before.clock);
 }
 
+void GlobalMemory::remember_read(Cell& cell, const Event& now) {
+  const Event& last = cell.reader;
+  if (last.epoch != 0 && last.block != now.block) {
+    cell.block_reader = last;
+    cell.thread_reader = {};
+  } else if (last.epoch != 0 && last.thread != now.thread) {
+    cell.thread_reader = last;
+  }
+  cell.reader = now;
+}
+
 void GlobalMemory::check(Cell& cell, const Event& now, bool writes, const void* address) {
   const auto report_against = [&](const Event& before, const char* did) {
     const bool own_block = before.block == now.block;
@@ -67,11 +78,10 @@ void GlobalMemory::check(Cell& cell, const Event& now, bool writes, const void* 
   };
   if (conflicts(cell.writer, now)) report_against(cell.writer, "wrote");
   if (!writes) {
-    if (cell.reader.thread != now.thread || cell.reader.block != now.block) cell.other_reader = cell.reader;
-    cell.reader = now;
+    remember_read(cell, now);
     return;
   }
-  for (const Event* reader : {&cell.reader, &cell.other_reader}) {
+  for (const Event* reader : {&cell.reader, &cell.thread_reader, &cell.block_reader}) {
     if (conflicts(*reader, now)) report_against(*reader, "read");
   }
   cell.writer = now;

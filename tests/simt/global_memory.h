@@ -13,7 +13,7 @@ namespace qtune::simt {
 class GlobalMemory {
  public:
   /// Forgets all accesses: launches of a stream come one after the other.
-  void start_launch();
+  void end_launch();
   void start_block(uint32_t number);
   void pass_barrier() { ++epoch_; }
   void start_atomic() { in_atomic_ = true; }
@@ -29,9 +29,10 @@ class GlobalMemory {
     uint16_t thread = 0;
     bool atomic = false;
   };
-  /// Last accesses of a few bytes. Of the readers the last one, and the last one that was another thread.
+  /// Last accesses of a few bytes. Of the readers the last one, the last one that was another thread of its block, and
+  /// the last one of another block.
   struct Cell {
-    Event writer, reader, other_reader;
+    Event writer, reader, thread_reader, block_reader;
   };
   /// Cells of `granule` bytes each: 4, or what the smallest access asked for.
   struct Page {
@@ -42,6 +43,7 @@ class GlobalMemory {
   Page& page_at(uintptr_t number);
   static void refine(Page& page, size_t granule);
   bool conflicts(const Event& before, const Event& now) const;
+  static void remember_read(Cell& cell, const Event& now);
   void check(Cell& cell, const Event& now, bool writes, const void* address);
 
   std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages_;

@@ -86,8 +86,9 @@ T* element(SharedPtr<T> p, Location at) {
   return p.atomic_access(at);
 }
 
+/// Inlined, so that its accesses are watched where the kernel's are.
 template <class T, class Change>
-T change(T* element, Change change) {
+__attribute__((always_inline)) inline T change(T* element, Change change) {
   static_assert(kHasAtomics<T>, "CUDA has no such atomic");
   start_atomic();
   const T old = *element;

@@ -95,6 +95,30 @@ TEST_F(GlobalRace, ABlockReadsWhatAnotherWrites) {
   }
 }
 
+__global__ void all_read_one_writes_kernel(int* value, int* out) {
+  out[blockIdx.x * blockDim.x + threadIdx.x] = *value;
+  __syncthreads();
+  if (blockIdx.x == 1 && index() == 0) *value = 1;
+}
+
+TEST_F(GlobalRace, AllBlocksReadWhatOneThenWrites) {
+  int value = 0;
+  std::vector<int> out(64);
+  for (const std::string& message : faults_of<all_read_one_writes_kernel>({2, 32}, &value, out.data())) {
+    EXPECT_THAT(message, AllOf(HasSubstr("this thread writes"), HasSubstr("of block number 0 read")));
+  }
+}
+
+__global__ void race_and_trap_kernel(int* out) {
+  *out += 1;
+  if (*out > 5) __trap();
+}
+
+TEST_F(GlobalRace, OnlyTheFirstFaultIsSaid) {
+  int out = 0;
+  EXPECT_EQ(faults_of<race_and_trap_kernel>({1, 64}, &out).size(), 4u) << "one a launch";
+}
+
 __global__ void exchange_kernel(int* values, int with_barrier) {
   values[index()] = index();
   if (with_barrier != 0) __syncthreads();

@@ -205,6 +205,13 @@ TEST_F(Truncation, TemplateOfAPromptBesideAMuchLongerAnswerIsKept) {
   EXPECT_EQ(user_part(text(r.sample)), "<|im_start|>user\n<|im_end|>\n<|im_start|>");
 }
 
+TEST_F(Truncation, AnAnswerBesideAMuchLongerPromptKeepsItsFirstToken) {
+  const auto r = run({user(words(6000)), answer(words(20))}, {.cutoff_len = 32});
+  EXPECT_EQ(r.status, SampleStatus::kTruncated);
+  EXPECT_EQ(trained(r.sample), "x<|im_end|>");
+  EXPECT_EQ(r.sample.num_tokens(), 32);
+}
+
 TEST_F(Truncation, LaterTurnsGetWhatIsLeftAndAreLeftOutWhenNothingIs) {
   const std::vector<Message> turns = {user("x"),         answer(words(20)), user("x"),
                                       answer(words(20)), user("x"),         answer(words(20))};

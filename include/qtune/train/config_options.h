@@ -32,4 +32,7 @@ AttentionScores attention_scores(const TrainConfig& config);
 
 PrunerOptions pruner_options(const TrainConfig& config);
 
+/// Layers must have multiples of 16 rows and columns. Throws: ConfigError, beginning with `what` was asked for.
+void check_fp8_sizes(const char* what, const ModelConfig& model);
+
 }  // namespace qtune

@@ -12,7 +12,7 @@ namespace qtune {
 /// Checks config, data, the model's files and output_dir as a training does, but reads no weights and writes nothing
 /// beside the cache of tokenized samples. Returns text for eyes: steps, samples, tokens, memory, and the first batch
 /// with its trained tokens marked (in colour when `marks` says so). One rank of the launch says it for all.
-/// Throws: as run_training would before its first step.
+/// Throws: as run_training would before it reads weights; a checkpoint that it would go on from is not looked into.
 std::string dry_run(const LoadedConfig& loaded, MarkStyle marks, const Launch& launch = {});
 
 }  // namespace qtune
