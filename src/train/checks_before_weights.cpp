@@ -43,12 +43,13 @@ void check_before_weights(const TrainConfig& c, const Pruner& pruner, const Trai
   check_weight_files(c.model_name_or_path, plan.model);
   for (const std::string& folder : compared_model_folders(c, pruner)) {
     const ModelConfig other = read_model_config(folder);
+    if (other.vocab_size < plan.model.vocab_size) {
+      throw ConfigError(fmt::format(
+          "{}: expected a model of the same tokenizer to compare tokens with, found a vocabulary of {}, and {} "
+          "in {} ---> name another in pruning.token",
+          folder, other.vocab_size, plan.model.vocab_size, c.model_name_or_path));
+    }
     check_weight_files(folder, other);
-    if (other.vocab_size >= plan.model.vocab_size) continue;
-    throw ConfigError(fmt::format(
-        "{}: expected a model of the same tokenizer to compare tokens with, found a vocabulary of {}, and {} "
-        "in {} ---> name another in pruning.token",
-        folder, other.vocab_size, plan.model.vocab_size, c.model_name_or_path));
   }
   if (c.pruning.sample.method == "score_file") check_samples(pruner, plan.samples);
   const std::vector<ScoreArray> arrays = pruner.needed_arrays();

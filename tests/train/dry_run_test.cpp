@@ -58,6 +58,12 @@ TEST(DryRun, FindsFaultsOfPruning) {
               HasSubstr("pruning.token.layer: expected one of the model's"));
   EXPECT_THAT(refusal({"pruning.token.method=rho1", "pruning.token.reference_model=/no/such/model"}),
               HasSubstr("/no/such/model"));
+  std::filesystem::create_directory(job / "small");
+  std::string config = read_file(job.model() / "config.json");
+  config.replace(config.find("\"vocab_size\": 331"), 17, "\"vocab_size\": 64");
+  write_file_atomic(job / "small/config.json", config);
+  EXPECT_THAT(refusal({"pruning.token.method=rho1", "pruning.token.reference_model=" + (job / "small").string()}),
+              HasSubstr("found a vocabulary of 64, and 331 in"));
   std::ofstream(job / "ratings.jsonl") << R"({"id": "nobody", "score": 1})"
                                        << "\n";
   EXPECT_THAT(

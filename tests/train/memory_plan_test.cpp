@@ -62,6 +62,25 @@ TEST(MemoryPlan, EightBitWeightsAndOtherModelsAreCounted) {
       << "a byte a weight, and scales";
 }
 
+/// Half of the samples are long, but train on few tokens: `longest` keeps the others.
+TEST(MemoryPlan, OfTheLongestTheLargestMicroBatchIsThatOfWhatIsKept) {
+  const TrainingJob job;
+  std::vector<nlohmann::json> samples;
+  for (int i = 0; i < 32; ++i) {
+    const int length = i % 2 == 0 ? 60 : 20, trained = i % 2 == 0 ? 4 : 18;
+    std::vector<int> ids(static_cast<size_t>(length), 7), labels(static_cast<size_t>(length), -100);
+    std::fill(labels.end() - trained, labels.end(), 7);
+    samples.push_back({{"input_ids", ids}, {"labels", labels}});
+  }
+  job.write_data(samples);
+  const Arguments step = {"dry_run=true", "per_device_train_batch_size=4", "gradient_accumulation_steps=8"};
+  const auto text = [&](const Arguments& more) { return job.run("run", step + more).out; };
+  EXPECT_NE(text({"pruning.sample.method=longest", "pruning.sample.keep=0.25"})
+                .find("largest micro-batch: 80 tokens, 72 trainable, of the longest samples"),
+            std::string::npos);
+  EXPECT_NE(text({}).find("trainable, before pruning"), std::string::npos);
+}
+
 /// Ranks of one host share its memory.
 TEST(MemoryPlan, RanksOfOneHostHaveTheirShareOfItsMemory) {
   const TrainingJob job;
