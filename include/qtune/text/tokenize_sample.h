@@ -58,11 +58,12 @@ struct TokenizeResult {
 ///   r - p           when 2p < r,
 ///   floor(r a/(p+a)) otherwise,
 /// at most r less the prompt's template tokens, and at least one token before its end of turn where that fits beside
-/// them; and the prompt what then remains. Unlike there, what goes is content, from its end: in the prompt the last message's
-/// first, never the template's tokens; in the answer what stands before its end-of-turn token, which stays, with the
-/// template's text behind it. A turn whose template tokens do not fit, or whose answer would lose all its content, is
-/// left out, and so are all turns that come after it in that order. Text behind the last answer is cut at its end. In a
-/// pre-tokenized record trained runs are the answers, and a prompt, whose template is not known, is cut at its end.
+/// them; and the prompt what then remains. Unlike there, what goes is content, from its end: in the prompt the last
+/// message's first, never the template's tokens; in the answer what stands before its end-of-turn token, which stays,
+/// with the template's text behind it. A turn whose template tokens do not fit, or whose answer would lose all its
+/// content, is left out, and so are all turns that come after it in that order. Text behind the last answer is cut at
+/// its end. In a pre-tokenized record trained runs are the answers, and a prompt, whose template is not known, is cut
+/// at its end.
 ///
 /// `tokenizer` and `chat_template` may be null for pre-tokenized records.
 /// Throws: DataError with the record's place: roles that do not fit the template, text that is not UTF-8, a sample
