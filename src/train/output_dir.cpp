@@ -30,6 +30,12 @@ bool is_among_checkpoints(const fs::path& path, const fs::path& output) {
   return !inside.empty() && inside.begin()->string().starts_with("checkpoint-");
 }
 
+/// A run's, not a checkpoint's.
+bool is_run_folder(const fs::path& folder) {
+  if (is_qtune_checkpoint(folder) || !fs::is_directory(folder)) return false;
+  return fs::exists(folder / "metrics.jsonl") || !list_own_checkpoints(folder).empty();
+}
+
 /// The run writes the trained model to output_dir, and writes and removes checkpoint-N in it.
 void check_not_in_the_way(const TrainConfig& config) {
   const fs::path output = place_of(config.output_dir);
@@ -51,7 +57,7 @@ void check_not_in_the_way(const TrainConfig& config) {
                     config.output_dir, key, path));
   }
   const std::string& checkpoint = config.resume_from_checkpoint.value_or("");
-  if (!checkpoint.empty() && output == place_of(checkpoint)) {
+  if (!checkpoint.empty() && output == place_of(checkpoint) && !is_run_folder(checkpoint)) {
     throw ConfigError(
         fmt::format("output_dir: {}: this is resume_from_checkpoint, which the trained model would replace ---> give "
                     "another output_dir",
@@ -79,6 +85,12 @@ bool holds_run(const fs::path& folder) {
 fs::path named_checkpoint(const TrainConfig& config, const fs::path& checkpoint) {
   if (!fs::is_directory(checkpoint)) {
     throw CheckpointError(fmt::format("resume_from_checkpoint: {}: no such folder", checkpoint.string()));
+  }
+  if (is_run_folder(checkpoint)) {
+    const auto newest = newest_checkpoint(checkpoint);
+    throw CheckpointError(fmt::format(
+        "resume_from_checkpoint: {}: expected a checkpoint, found a run's folder {}", checkpoint.string(),
+        newest ? "---> name its newest checkpoint, " + newest->string() : "that holds none to resume from"));
   }
   if (const auto fault = fault_of_checkpoint(checkpoint)) {
     throw CheckpointError(
