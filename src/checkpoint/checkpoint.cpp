@@ -2,14 +2,15 @@
 
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <vector>
 
+#include "checkpoint_folders.h"
 #include "optimizer_files.h"
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
@@ -23,9 +24,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-constexpr const char* kManifest = "manifest.json";
-constexpr const char* kState = "trainer_state.json";
 
 /// One list of the state's fields: writing and reading walk it.
 template <class State, class Visit>
@@ -59,25 +57,18 @@ void write_manifest(const fs::path& folder) {
     files[entry.path().lexically_relative(folder).generic_string()] = {{"bytes", entry.file_size()},
                                                                        {"xxh3", hex64(hash_file(entry.path()))}};
   }
-  write_file_atomic(folder / kManifest, json{{"files", files}}.dump(1) + "\n");
-}
-
-/// Bytes of a checkpoint, those of all ranks together: what is trained in float32, both moments, and masters where the
-/// ranks hold slices of them.
-uint64_t checkpoint_bytes(Model& model, CheckpointContent content) {
-  constexpr uint64_t kRest = 16 << 20;  // tokenizer, config, states
-  uint64_t bytes = kRest;
-  for (const Parameter& p : model.parameters()) {
-    const uint64_t weight = 4 * static_cast<uint64_t>(p.compute.numel());
-    bytes += weight;
-    if (content == CheckpointContent::kResumable) bytes += (p.master_begin ? 3 : 2) * weight;
-  }
-  return bytes;
+  write_file_atomic(folder / kManifestFile, json{{"files", files}}.dump(1) + "\n");
 }
 
 /// Better said before half of it is written.
 void check_space(const fs::path& output_dir, Model& model, CheckpointContent content) {
-  const uint64_t needed = checkpoint_bytes(model, content);
+  int64_t trained = 0;
+  bool sliced_masters = false;
+  for (const Parameter& p : model.parameters()) {
+    trained += p.compute.numel();
+    sliced_masters = sliced_masters || p.master_begin;
+  }
+  const uint64_t needed = checkpoint_bytes(trained, content, sliced_masters);
   std::error_code failed;
   const fs::space_info space = fs::space(output_dir, failed);
   if (!failed && space.available < needed) {
@@ -86,16 +77,6 @@ void check_space(const fs::path& output_dir, Model& model, CheckpointContent con
                     "fewer checkpoints (save_total_limit)",
                     output_dir.string(), format_bytes(needed), format_bytes(space.available)));
   }
-}
-
-std::optional<int64_t> step_of(const fs::path& folder) {
-  const std::string name = folder.filename().string(), prefix = "checkpoint-";
-  if (!name.starts_with(prefix)) return std::nullopt;
-  int64_t step = 0;
-  const char *first = name.data() + prefix.size(), *last = name.data() + name.size();
-  const auto [end, error] = std::from_chars(first, last, step);
-  if (error != std::errc() || end != last) return std::nullopt;
-  return step;
 }
 
 void fill(const fs::path& file, const TensorView* view, const std::string& name, const at::Tensor& target) {
@@ -111,6 +92,22 @@ void fill(const fs::path& file, const TensorView* view, const std::string& name,
   if (!target.is_cpu()) target.copy_(host);
 }
 
+void check_same_adapter(const fs::path& checkpoint, const LoraConfig& now) {
+  const LoraConfig then = LoraAdapter(checkpoint).config();
+  const auto check = [&](const char* what, const std::string& found, const std::string& expected) {
+    if (found == expected) return;
+    throw CheckpointError(
+        fmt::format("{}: {}: the checkpoint has {}, this run {} ---> use the run's own config, or set "
+                    "overwrite_output_dir: true to start anew",
+                    (checkpoint / kLoraConfigFile).string(), what, found, expected));
+  };
+  check("lora_rank", fmt::format("{}", then.rank), fmt::format("{}", now.rank));
+  check("lora_target", fmt::format("{}", fmt::join(then.targets, ", ")),
+        fmt::format("{}", fmt::join(now.targets, ", ")));
+  check("lora_alpha", fmt::format("{:g} (scale {:g})", then.alpha, then.scale()),
+        fmt::format("{:g} (scale {:g})", now.alpha, now.scale()));
+}
+
 void load_trained(const fs::path& checkpoint, Model& model, const StoredState& stored) {
   const fs::path adapter = checkpoint / kLoraWeightsFile;
   if (fs::exists(adapter) != model.lora().has_value()) {
@@ -120,15 +117,11 @@ void load_trained(const fs::path& checkpoint, Model& model, const StoredState& s
                     checkpoint.string(), model.lora() ? "lora" : "full", model.lora() ? "full" : "lora"));
   }
   if (model.lora()) {
+    check_same_adapter(checkpoint, *model.lora());
     const SafetensorsFile file(adapter);
     for (const Parameter& p : model.parameters()) fill(adapter, file.find(p.name), p.name, p.master);
     model.refresh_compute_weights();
-    const double scale = LoraAdapter(checkpoint).config().scale();
-    if (scale == model.lora()->scale()) return;
-    throw CheckpointError(
-        fmt::format("{}: expected an adapter of scale {:g} (alpha and rank), found {:g} ---> use the "
-                    "run's own config, or set overwrite_output_dir: true to start anew",
-                    (checkpoint / kLoraConfigFile).string(), model.lora()->scale(), scale));
+    return;
   }
   const ModelWeights weights(checkpoint);
   for (Parameter& p : model.parameters()) {
@@ -159,24 +152,12 @@ void write_run(const fs::path& output_dir, const fs::path& folder, Model& model,
   write_trainer_state(folder, state);
 }
 
-/// A folder of that name which is not ours keeps its content, under another name.
-void make_room(const fs::path& target) {
-  if (is_qtune_checkpoint(target)) return remove_checkpoint(target);
-  if (!fs::exists(fs::symlink_status(target))) return;
-  fs::path aside;
-  for (int serial = 1; aside.empty() || fs::exists(fs::symlink_status(aside)); ++serial) {
-    aside = target.string() + fmt::format(".other-{}", serial);
-  }
-  fs::rename(target, aside);
-  spdlog::warn("{}: in the way of a checkpoint, and not one of qtune's: it is now {}", target.string(), aside.string());
-}
-
 void commit(const fs::path& output_dir, const fs::path& folder, const fs::path& target) {
   if (const std::string missing = missing_shards(folder); !missing.empty()) {
     throw CheckpointError(fmt::format("{}: {} ---> do all ranks see one output_dir?", folder.string(), missing));
   }
   write_manifest(folder);
-  make_room(target);
+  make_room_for_checkpoint(target);
   fs::rename(folder, target);
   sync_folder(output_dir);
 }
@@ -193,8 +174,11 @@ std::string fault_of(const std::function<void()>& action) {
 
 }  // namespace
 
-fs::path checkpoint_path(const fs::path& output_dir, int64_t step) {
-  return output_dir / fmt::format("checkpoint-{}", step);
+uint64_t checkpoint_bytes(int64_t num_trained, CheckpointContent content, bool sliced_masters) {
+  constexpr uint64_t kRest = 16 << 20;  // tokenizer, config, states
+  const uint64_t weights = 4 * static_cast<uint64_t>(num_trained);
+  if (content == CheckpointContent::kModelOnly) return weights + kRest;
+  return (sliced_masters ? 4 : 3) * weights + kRest;
 }
 
 fs::path save_checkpoint(const fs::path& output_dir, Model& model, Optimizer& optimizer, const TrainerState& state,
@@ -228,22 +212,9 @@ fs::path save_sharded_checkpoint(const fs::path& output_dir, Model& model, Optim
   return target;
 }
 
-std::vector<fs::path> list_checkpoints(const fs::path& output_dir, int64_t after_step) {
-  std::vector<std::pair<int64_t, fs::path>> found;
-  if (!fs::is_directory(output_dir)) return {};
-  for (const auto& entry : fs::directory_iterator(output_dir)) {
-    const auto step = step_of(entry.path());
-    if (step && *step > after_step && entry.is_directory()) found.emplace_back(*step, entry.path());
-  }
-  std::sort(found.rbegin(), found.rend());
-  std::vector<fs::path> folders;
-  for (auto& [step, path] : found) folders.push_back(std::move(path));
-  return folders;
-}
-
 std::optional<std::string> fault_of_checkpoint(const fs::path& checkpoint) {
   try {
-    const json manifest = json::parse(read_file(checkpoint / kManifest));
+    const json manifest = json::parse(read_file(checkpoint / kManifestFile));
     for (const auto& [name, expected] : manifest.at("files").items()) {
       const fs::path file = checkpoint / name;
       const uint64_t size = fs::exists(file) ? static_cast<uint64_t>(fs::file_size(file)) : 0;
@@ -253,36 +224,14 @@ std::optional<std::string> fault_of_checkpoint(const fs::path& checkpoint) {
       }
       if (hex64(hash_file(file)) != expected.at("xxh3").get<std::string>()) return name + ": checksum differs";
     }
-    if (!manifest["files"].contains(kState)) return std::string(kState) + " is not in the manifest";
+    if (!manifest["files"].contains(kStateFile)) return std::string(kStateFile) + " is not in the manifest";
     const std::string missing = missing_shards(checkpoint);
     return missing.empty() ? std::nullopt : std::optional(missing);
   } catch (const json::exception&) {
-    return std::string(kManifest) + " is damaged";
+    return std::string(kManifestFile) + " is damaged";
   } catch (const std::exception& e) {  // a file system's, too: an older checkpoint may still be read
     return e.what();
   }
-}
-
-bool is_qtune_checkpoint(const fs::path& checkpoint) {
-  try {
-    return json::parse(read_file(checkpoint / kManifest)).at("files").at(kState).contains("xxh3");
-  } catch (const json::exception&) {
-    return false;
-  } catch (const Error&) {
-    return false;
-  }
-}
-
-std::vector<fs::path> list_own_checkpoints(const fs::path& output_dir, int64_t after_step) {
-  std::vector<fs::path> found = list_checkpoints(output_dir, after_step);
-  std::erase_if(found, [](const fs::path& checkpoint) { return !is_qtune_checkpoint(checkpoint); });
-  return found;
-}
-
-void remove_checkpoint(const fs::path& checkpoint) {
-  const fs::path leftover = temporary_name(checkpoint, 0);
-  fs::rename(checkpoint, leftover);
-  fs::remove_all(leftover);
 }
 
 std::optional<fs::path> newest_checkpoint(const fs::path& output_dir) {
@@ -298,11 +247,11 @@ std::optional<fs::path> newest_checkpoint(const fs::path& output_dir) {
 void write_trainer_state(const fs::path& folder, const TrainerState& state) {
   json fields;
   for_each_field(state, [&](const char* name, const auto& value) { fields[name] = value; });
-  write_file_atomic(folder / kState, fields.dump(1) + "\n");
+  write_file_atomic(folder / kStateFile, fields.dump(1) + "\n");
 }
 
 TrainerState read_trainer_state(const fs::path& checkpoint) {
-  const fs::path path = checkpoint / kState;
+  const fs::path path = checkpoint / kStateFile;
   TrainerState state;
   try {
     const json fields = json::parse(read_file(path));
@@ -335,15 +284,6 @@ void load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& optimi
         stored.fill(name, s.begin, target);
       }
     }
-  }
-}
-
-void remove_old_checkpoints(const fs::path& output_dir, int64_t keep, int64_t last_step, int64_t best_step) {
-  const bool has_best = best_step >= 0 && best_step != last_step && fs::exists(checkpoint_path(output_dir, best_step));
-  if (has_best) keep = std::max<int64_t>(1, keep - 1);  // of the others
-  for (const fs::path& checkpoint : list_own_checkpoints(output_dir)) {
-    if (step_of(checkpoint) > last_step || (has_best && step_of(checkpoint) == best_step)) continue;
-    if (--keep < 0) remove_checkpoint(checkpoint);
   }
 }
 

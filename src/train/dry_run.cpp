@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "checks_before_weights.h"
+#include "disk_plan.h"
 #include "memory_plan.h"
 #include "output_dir.h"
 #include "plan.h"
@@ -105,9 +106,11 @@ std::string dry_run(const LoadedConfig& loaded, MarkStyle marks, const Launch& l
   const TrainingShape shape = decided_shape(c, pruner, plan, device, launch.local_world_size);
   std::string text = line(
       "model", fmt::format("{}, {:.1f} M parameters, {} compute", c.model_name_or_path,
+  check_disk_space(c, plan, shape, checkpoint);
                            static_cast<double>(plan.model.num_parameters()) / 1e6, c.bf16 ? "bfloat16" : "float32"));
   if (shape.lora)
-    text += line("adapter", describe_lora(*shape.lora, plan.model, c.adapter_name_or_path.value_or("new")));
+    text += line("adapter", describe_lora(*shape.lora, plan.model,
+                                          checkpoint ? checkpoint->string() : c.adapter_name_or_path.value_or("new")));
   text += line("output_dir",
                checkpoint ? fmt::format("{}, resuming from {}", c.output_dir, checkpoint->string()) : c.output_dir);
   text += steps_text(c, plan, launch.world_size) + data_text(plan) + memory_text(plan, shape, device) +

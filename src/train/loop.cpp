@@ -12,13 +12,12 @@
 
 #include "best_model.h"
 #include "data_parallel.h"
+#include "final_save.h"
 #include "nonfinite.h"
 #include "qtune/base/error.h"
 #include "qtune/base/log.h"
-#include "qtune/checkpoint/final_model.h"
 #include "qtune/config/print_config.h"
 #include "qtune/dist/launch.h"
-#include "qtune/model/save_model.h"
 #include "qtune/ops/device.h"
 #include "qtune/train/evaluate.h"
 #include "qtune/train/train.h"
@@ -46,11 +45,13 @@ class TrainingLoop {
   void evaluate_now();
   void evaluate_if_due();
   std::filesystem::path save_checkpoint_now(CheckpointContent content);
+  void remove_outdated();
+  void remove_superseded();
   void save_if_due();
   void sync_logs();
   std::string how_to_go_on(const std::filesystem::path& saved) const;
   int stop_early();
-  int finish();
+  int finish(const StopRequest& stop);
 
   /// What rank 0 alone writes.
   struct Outputs {
@@ -176,15 +177,26 @@ std::filesystem::path TrainingLoop::save_checkpoint_now(CheckpointContent conten
   const auto path =
       sharded ? save_sharded_checkpoint(run_.output_dir, run_.model, *run_.optimizer, run_.state, source, agree)
               : save_checkpoint(run_.output_dir, run_.model, *run_.optimizer, run_.state, source);
-  if (!outputs_ || !config().save_total_limit) return path;
-  try {
-    remove_old_checkpoints(run_.output_dir, *config().save_total_limit, run_.state.step,
-                           config().load_best_model_at_end ? run_.state.best_step : -1);
-  } catch (const std::filesystem::filesystem_error& e) {
-    clear_progress();
-    spdlog::warn("save_total_limit: an old checkpoint stays: {}", e.what());
-  }
+  if (outputs_) remove_outdated();
   return path;
+}
+
+/// Checkpoints that something newer is saved instead of.
+void TrainingLoop::remove_outdated() try {
+  remove_superseded();
+  if (!config().save_total_limit) return;
+  remove_old_checkpoints(run_.output_dir, *config().save_total_limit, run_.state.step,
+                         config().load_best_model_at_end ? run_.state.best_step : -1);
+} catch (const std::filesystem::filesystem_error& e) {
+  clear_progress();
+  spdlog::warn("an old checkpoint stays: {}", e.what());
+}
+
+void TrainingLoop::remove_superseded() {
+  for (const std::filesystem::path& removed : remove_superseded_checkpoints(run_.output_dir)) {
+    clear_progress();
+    spdlog::info("removed {}", removed.string());
+  }
 }
 
 void TrainingLoop::save_if_due() {
@@ -218,7 +230,7 @@ int TrainingLoop::stop_early() {
   return kExitInterrupted;
 }
 
-int TrainingLoop::finish() {
+int TrainingLoop::finish(const StopRequest& stop) {
   if (stops_early(config(), run_.state)) {
     clear_progress();
     const std::string best = run_.state.best_step < 0 ? "finite"
@@ -231,11 +243,9 @@ int TrainingLoop::finish() {
   show_phase("save");
   if (!outputs_) return kExitOk;
   const bool is_as_asked = load_best(run_);
-  forget_final_model(run_.output_dir);
-  save_trained(run_.model, config().model_name_or_path, run_.output_dir, Dtype::kBF16);
-  note_final_model(run_.output_dir, run_.state.step);
   sync_logs();
-  write_trainer_state(run_.output_dir, run_.state);
+  save_final_model(run_, stop, [&] { clear_progress(); });
+  remove_superseded();
   outputs_->progress.finish();
   spdlog::info("trained {} steps on {} of {} tokens; {} in {}", run_.state.step, run_.state.tokens_trained,
                run_.state.tokens_seen, run_.model.lora() ? "adapter" : "model (bfloat16)", run_.output_dir.string());
@@ -256,7 +266,7 @@ int TrainingLoop::drive() {
     if (stops) return stop_early();
     save_if_due();
   }
-  return finish();
+  return finish(stop);
 }
 
 /// Ranks of one host share its cores, unless the user has said how many threads each may have. A launcher may have
@@ -287,7 +297,7 @@ void keep_console_for_first(const Launch& launch) {
 int train(const LoadedConfig& loaded, const std::shared_ptr<RunLog>& log,
           const std::shared_ptr<Communicator>& communicator, at::Device device, int ranks_here) {
   TrainingRun run = set_up_training(loaded, log, communicator, device, ranks_here);
-  const int exit_code = TrainingLoop(run).drive();
+  const int exit_code = run.is_finished ? kExitOk : TrainingLoop(run).drive();
   communicator->finish();
   return exit_code;
 }

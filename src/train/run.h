@@ -38,6 +38,7 @@ struct TrainingRun {
   Schedule schedule;
   TrainerState state;
   std::optional<std::filesystem::path> resumed_from;
+  bool is_finished = false;  // nothing is left to train or to write: setup went no further
   TokenMode token_mode = TokenMode::kMask;
   int64_t skipped_in_a_row = 0;  // steps, by on_nonfinite: skip
 

@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
+#include "best_model.h"
 #include "checks_before_weights.h"
 #include "data_parallel.h"
+#include "disk_plan.h"
 #include "memory_plan.h"
 #include "output_dir.h"
 #include "plan.h"
@@ -66,19 +68,50 @@ void resume(TrainingRun& run) {
   if (!is_own_checkpoint(*run.resumed_from, run.output_dir)) {
     run.state.metrics_bytes = run.state.decisions_bytes = run.state.decisions_file = 0;  // another folder's logs
   }
-  spdlog::info("resuming from {}: {} of {} steps done", run.resumed_from->string(), run.state.step,
-               run.state.total_steps);
+}
+
+bool ends_here(const TrainingRun& run) {
+  return run.state.step >= run.state.total_steps || stops_early(run.config(), run.state);
+}
+
+/// A checkpoint of this folder that the user named begins a branch, which the run then goes on with by itself.
+bool begins_branch(const TrainingRun& run) {
+  const std::string wish = run.config().resume_from_checkpoint.value_or("");
+  return run.resumed_from && !wish.empty() && wish != "true" && is_own_checkpoint(*run.resumed_from, run.output_dir);
+}
+
+/// Nothing to train, and no final model to write: it is there, or it would take the place of a longer run's.
+bool is_finished(const TrainingRun& run) {
+  if (!run.resumed_from || !ends_here(run) || !is_own_checkpoint(*run.resumed_from, run.output_dir)) return false;
+  return final_model_step(run.output_dir) >= run.state.step ||
+         (begins_branch(run) && !list_own_checkpoints(run.output_dir, run.state.step).empty());
+}
+
+void say_finished(const TrainingRun& run) {
+  const bool early = run.state.step < run.state.total_steps;
+  spdlog::info(
+      "{}: the run is finished at step {} of {}: nothing is trained or written ---> raise {} to go on, or set "
+      "overwrite_output_dir: true to start anew",
+      run.resumed_from->string(), run.state.step, run.state.total_steps,
+      early ? "early_stopping_steps" : "max_steps or num_train_epochs");
 }
 
 void describe(const TrainingRun& run) {
   const TrainConfig& c = run.config();
+  const std::string from = run.resumed_from ? run.resumed_from->string() : "";
+  if (run.resumed_from && ends_here(run)) {
+    spdlog::info("resuming from {}: {} steps done, none left", from, run.state.step);
+  } else if (run.resumed_from) {
+    spdlog::info("resuming from {}: {} of {} steps done", from, run.state.step, run.state.total_steps);
+  }
   const auto method = [](const std::string& name, double keep) {
     return name == "none" ? name : fmt::format("{} (keep {})", name, keep);
   };
   spdlog::info("model {}: {:.1f} M parameters, {} compute", c.model_name_or_path,
                static_cast<double>(run.model.config().num_parameters()) / 1e6, c.bf16 ? "bfloat16" : "float32");
   if (run.model.lora()) {
-    spdlog::info("{}", describe_lora(*run.model.lora(), run.model.config(), c.adapter_name_or_path.value_or("new")));
+    spdlog::info("{}", describe_lora(*run.model.lora(), run.model.config(),
+                                     run.resumed_from ? from : c.adapter_name_or_path.value_or("new")));
   }
   spdlog::info("plan: {} steps of {} samples ({} samples, {} held out); pruning: samples {}, tokens {}",
                run.state.total_steps, run.state.samples_per_step, run.samples.size(), run.eval_samples.size(),
@@ -86,14 +119,11 @@ void describe(const TrainingRun& run) {
                method(c.pruning.token.method, c.pruning.token.keep));
 }
 
-/// A checkpoint that the user named begins a branch, which the run then goes on with by itself.
-void remove_other_branch(const TrainingRun& run) {
-  const std::string wish = run.config().resume_from_checkpoint.value_or("");
-  if (wish.empty() || wish == "true" || !is_own_checkpoint(*run.resumed_from, run.output_dir)) return;
-  for (const fs::path& later : list_checkpoints(run.output_dir, run.state.step)) {
-    if (fs::equivalent(later, *run.resumed_from)) continue;
-    fs::remove_all(later);
-    spdlog::info("removed {}: the run goes on from {}", later.string(), run.resumed_from->string());
+/// They are removed when the branch has saved something of its own.
+void set_other_branch_aside(const TrainingRun& run) {
+  for (const fs::path& aside : set_later_checkpoints_aside(run.output_dir, run.state.step)) {
+    spdlog::info("set aside {} until the first save, when it is removed: the run goes on from {}", aside.string(),
+                 run.resumed_from->string());
   }
 }
 
@@ -101,8 +131,9 @@ void remove_other_branch(const TrainingRun& run) {
 void remove_earlier_run(const fs::path& output_dir) {
   if (fs::exists(output_dir / "metrics.jsonl")) {
     remove_final_model(output_dir);  // it must not pass for the new run's
-    fs::remove(output_dir / "trainer_state.json");
+    for (const char* name : {"trainer_state.json", "report.html"}) fs::remove(output_dir / name);
   }
+  remove_superseded_checkpoints(output_dir);
   for (const fs::path& old : list_checkpoints(output_dir)) {
     if (is_qtune_checkpoint(old)) {
       remove_checkpoint(old);
@@ -116,12 +147,14 @@ void remove_earlier_run(const fs::path& output_dir) {
 /// Only when nothing can fail any more is anything of an earlier run removed.
 void take_over_folder(const TrainingRun& run) {
   remove_unfinished_files(run.output_dir);
-  if (run.resumed_from) remove_other_branch(run);
   // One of a later step is another line's: to this one's crash and restart it must not be its end.
   if (final_model_step(run.output_dir) > run.state.step) forget_final_model(run.output_dir);
+  if (begins_branch(run)) set_other_branch_aside(run);
   const bool starts_logs = !run.resumed_from || !is_own_checkpoint(*run.resumed_from, run.output_dir);
   if (starts_logs && run.config().overwrite_output_dir) remove_earlier_run(run.output_dir);
-  write_file_atomic(run.output_dir / "config.yaml", to_yaml(run.config()));
+  // Without a step to train these settings are not those of the run.
+  const fs::path config = run.output_dir / "config.yaml";
+  if (!ends_here(run) || !fs::exists(config)) write_file_atomic(config, to_yaml(run.config()));
 }
 
 /// train.log, and train-rank1.log and so on beside it.
@@ -135,6 +168,11 @@ std::optional<fs::path> path_of_first(Communicator& communicator, const std::opt
   if (communicator.world_size() == 1) return path;
   const std::string found = communicator.gather_bytes(path ? path->string() : "").front();
   return found.empty() ? std::nullopt : std::optional<fs::path>(found);
+}
+
+/// What rank 0 has seen, on all ranks.
+bool first_says(Communicator& communicator, bool own) {
+  return communicator.world_size() == 1 ? own : communicator.gather_bytes(own ? "yes" : "no").front() == "yes";
 }
 
 /// Ranks that read other files would drift apart without a word.
@@ -179,7 +217,9 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
   options.device = device;
   const Shard shard = c.zero_stage == 1 ? Shard{.rank = communicator->rank(), .count = world_size} : Shard{};
   options.master_shard = shard;
-  options.gradient_checkpointing = decided_shape(c, pruner, plan, options.device, ranks_here).gradient_checkpointing;
+  const TrainingShape shape = decided_shape(c, pruner, plan, options.device, ranks_here);
+  options.gradient_checkpointing = shape.gradient_checkpointing;
+  if (communicator->is_first()) check_disk_space(c, plan, shape, checkpoint);
 
   TrainingRun run{.loaded = loaded,
                   .folder = std::move(folder),
@@ -211,6 +251,11 @@ TrainingRun set_up_training(const LoadedConfig& loaded, std::shared_ptr<RunLog> 
   run.sampler = std::make_unique<StepSampler>(plan.epochs, run.state.step);
   check_ranks_agree(run);
   check_equal_weights(*run.communicator, run.model);
+  run.is_finished = first_says(*run.communicator, is_finished(run));
+  if (run.is_finished) {
+    say_finished(run);
+    return run;
+  }
   describe(run);
   if (run.communicator->is_first()) take_over_folder(run);
   open_log(run);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -125,6 +126,15 @@ class TrainingJob {
     }
     std::sort(names.begin(), names.end());
     return names;
+  }
+
+  /// Every file below a run's folder, with its bytes.
+  std::map<std::string, std::string> contents(const std::string& run) const {
+    std::map<std::string, std::string> files;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder_ / run)) {
+      if (entry.is_regular_file()) files[entry.path().string()] = read_file(entry.path());
+    }
+    return files;
   }
 
  private:

@@ -97,6 +97,8 @@ TEST_F(LoraRun, KilledAndStartedAgainItEndsWithTheSameBits) {
 TEST_F(LoraRun, WritesTheAdapterAloneAndIsNotWrittenOver) {
   const Arguments overrides = kLora + Arguments{"max_steps=2", "save_strategy=steps"};
   job_.run("out", overrides);
+  EXPECT_THAT(job_.run("out", overrides + Arguments{"max_steps=3"}).err,
+              HasSubstr("LoRA adapter (" + (job_ / "out/checkpoint-2").string() + ")"));
   EXPECT_THAT(job_.files("out/checkpoint-2"),
               ElementsAre("adapter_config.json", "adapter_model.safetensors", "config.yaml", "manifest.json",
                           "optimizer.safetensors", "trainer_state.json"));
@@ -105,7 +107,7 @@ TEST_F(LoraRun, WritesTheAdapterAloneAndIsNotWrittenOver) {
   EXPECT_EQ(config.at("base_model_name_or_path"), job_.model().string());
   EXPECT_EQ(config.at("lora_alpha"), 8) << "2 x rank";
   EXPECT_EQ(config.at("target_modules").size(), 7U);
-  EXPECT_TRUE(adapter_of("out") == adapter_of("out/checkpoint-2"));
+  EXPECT_TRUE(adapter_of("out") == adapter_of("out/checkpoint-3"));
   job_.run("no-checkpoint", kLora + Arguments{"max_steps=2"});
   expect_one_error(run_process(job_.train("no-checkpoint", kLora + Arguments{"max_steps=2"})), 2,
                    "already holds a run");
@@ -116,7 +118,8 @@ TEST_F(LoraRun, IsNotResumedByAnotherKindOrScale) {
   job_.run("lora", kLora + steps);
   expect_one_error(run_process(job_.train("lora", steps)), 4, "expected a checkpoint of finetuning_type: full");
   expect_one_error(run_process(job_.train("lora", kLora + steps + Arguments{"lora_alpha=32"})), 4, "scale 8");
-  expect_one_error(run_process(job_.train("lora", kLora + steps + Arguments{"lora_rank=2"})), 4, "lora_A");
+  expect_one_error(run_process(job_.train("lora", kLora + steps + Arguments{"lora_rank=2"})), 4,
+                   "lora_rank: the checkpoint has 4, this run 2");
   job_.run("full", steps);
   expect_one_error(run_process(job_.train("full", kLora + steps)), 4, "expected a checkpoint of finetuning_type: lora");
 }

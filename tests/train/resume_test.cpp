@@ -108,13 +108,39 @@ TEST(FinishedRun, StartedAgainChangesNothing) {
   for (const std::string eval_steps : {"eval_steps=8", "eval_steps=7"}) {  // the last step is evaluated by both
     const Arguments overrides = kRun + Arguments{eval_steps};
     job.run("out", overrides + Arguments{"overwrite_output_dir=true"});
-    const std::vector<Json> metrics = comparable(job.metrics("out")), decisions = job.decisions("out");
-    const std::string model = read_file(job / "out/model.safetensors");
+    const auto before = job.contents("out");
     job.run("out", overrides);
-    EXPECT_EQ(comparable(job.metrics("out")), metrics);
-    EXPECT_EQ(job.decisions("out"), decisions);
-    EXPECT_TRUE(read_file(job / "out/model.safetensors") == model);
+    EXPECT_TRUE(job.contents("out") == before);
   }
+}
+
+TEST(FinishedRun, StartedAgainWithOtherKeysIsLeftAsItIsAndSaysWhatToSet) {
+  const TrainingJob job;
+  job.write_data(random_samples(20, 3));
+  const Arguments six = {"max_steps=6", "save_strategy=steps"};
+  job.run("out", six);
+  const auto before = job.contents("out");
+  for (const Arguments& other : {Arguments{"max_steps=2"}, {"max_steps=6", "learning_rate=0.5"}}) {
+    const ProcessResult result = job.run("out", six + other);
+    EXPECT_EQ(result.error_lines((job / "out/checkpoint-6: the run is finished at step 6 of ").string()).size(), 1U)
+        << result.err;
+    EXPECT_EQ(result.err.find("trained 6 steps"), std::string::npos);
+    EXPECT_NE(result.err.find("raise max_steps or num_train_epochs to go on"), std::string::npos);
+    EXPECT_TRUE(job.contents("out") == before);
+  }
+}
+
+TEST(FinishedRun, WritesAFinalModelThatIsNotThereWithoutItsSettings) {
+  const TrainingJob job;
+  job.write_data(random_samples(20, 3));
+  const Arguments six = {"max_steps=6", "save_strategy=steps"};
+  job.run("out", six);
+  const std::string model = read_file(job / "out/model.safetensors"), config = read_file(job / "out/config.yaml");
+  for (const char* name : {"model.safetensors", "final_model.json"}) std::filesystem::remove(job / "out" / name);
+  const ProcessResult result = job.run("out", six + Arguments{"learning_rate=0.5", "max_steps=2"});
+  EXPECT_NE(result.err.find("6 steps done, none left"), std::string::npos) << result.err;
+  EXPECT_TRUE(read_file(job / "out/model.safetensors") == model);
+  EXPECT_EQ(read_file(job / "out/config.yaml"), config);
 }
 
 /// Stops the run by a signal as soon as `lines` are in metrics.jsonl.

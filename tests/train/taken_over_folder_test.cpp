@@ -93,6 +93,38 @@ TEST_F(TakenOverFolder, HasNoFinalModelOfTheRunBefore) {
   }
 }
 
+TEST_F(TakenOverFolder, LosesTheReportOfTheRunBefore) {
+  job_.run("out", {"max_steps=1"});
+  write_file_atomic(job_ / "out/report.html", "old\n");
+  job_.run("out", kAnew + Arguments{"max_steps=1"});
+  EXPECT_THAT(job_.files("out"), Not(Contains("report.html")));
+}
+
+TEST_F(TakenOverFolder, HoldsNoConfigOfTheUsersOwnThatItWouldWriteOver) {
+  job_.train("out");  // writes the config
+  fs::create_directory(job_ / "out");
+  const std::string own = "# mine\n" + read_file(job_ / "config.yaml");
+  write_file_atomic(job_ / "out/config.yaml", own);
+  const auto train = [&](const Arguments& overrides) {
+    return run_process(Arguments{"train", "--config", (job_ / "out/../out/config.yaml").string(),
+                                 "output_dir=" + (job_ / "out").string()} +
+                       overrides);
+  };
+  for (const std::string dry_run : {"dry_run=true", "dry_run=false"}) {
+    const ProcessResult result = train({"max_steps=1", dry_run});
+    expect_one_error(result, 2, "the run would write its settings over --config ");
+    EXPECT_THAT(result.err, HasSubstr((job_ / "out").string() + ": the run"));
+  }
+  EXPECT_EQ(read_file(job_ / "out/config.yaml"), own);
+}
+
+TEST_F(TakenOverFolder, MayBeTrainedByTheConfigThatItsRunWrote) {
+  job_.run("out", kSaves);
+  const ProcessResult result = run_process({"train", "--config", (job_ / "out/config.yaml").string(), "max_steps=6"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("4 of 6 steps done"));
+}
+
 TEST_F(TakenOverFolder, KeepsTheFinalModelOfARunThatGoesOnAndSaysWhichStepItIsOf) {
   job_.run("out", kSaves);
   const std::string model = read_file(job_ / "out/model.safetensors");
@@ -112,12 +144,12 @@ TEST_F(TakenOverFolder, KnowsThatAFinalModelWasNotSavedToItsEnd) {
   EXPECT_THAT(inspected(), HasSubstr("final model      of an unknown step"));
 }
 
-TEST_F(TakenOverFolder, IsNotOneThatAnAdapterOrAComparedModelIsReadFrom) {
-  job_.run("out", {"max_steps=1", "finetuning_type=lora"});
-  const Arguments in_place = {"max_steps=1", "finetuning_type=lora",
-                              "adapter_name_or_path=" + (job_ / "sub/../out").string()};
-  expect_one_error(run_process(job_.train("out", kAnew + in_place)), 2, "this is adapter_name_or_path");
-  EXPECT_THAT(job_.files("out"), Contains("adapter_model.safetensors"));
+TEST_F(TakenOverFolder, IsNotOneThatAComparedModelIsReadFrom) {
+  job_.run("out", {"max_steps=1"});
+  const Arguments compared = {"max_steps=1", "pruning.token.method=rho1", "pruning.token.keep=0.5",
+                              "pruning.token.reference_model=" + (job_ / "out").string()};
+  expect_one_error(run_process(job_.train("out", kAnew + compared)), 2, "this is pruning.token.reference_model");
+  EXPECT_THAT(job_.files("out"), Contains("model.safetensors"));
 }
 
 }  // namespace

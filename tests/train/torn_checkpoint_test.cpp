@@ -84,10 +84,54 @@ TEST_F(TornCheckpoint, ResumingFromAnEarlierOneReplacesTheLaterOnes) {
   const Arguments branch = kSixSteps + Arguments{"max_steps=3", "weight_decay=0.2"};
   const ProcessResult result =
       job_.run("out", branch + Arguments{"resume_from_checkpoint=" + checkpoint(2).string() + "/"});
-  EXPECT_THAT(result.err, HasSubstr("removed " + checkpoint(6).string()));
+  EXPECT_THAT(result.err, HasSubstr("removed " + checkpoint(6).string() + ".superseded"));
   EXPECT_THAT(job_.files("out", "checkpoint-"), ElementsAre("checkpoint-2", "checkpoint-3"));
   EXPECT_EQ(job_.metrics("out").size(), 3U);
-  EXPECT_THAT(job_.run("out", branch).err, HasSubstr("resuming from " + checkpoint(3).string()));
+  EXPECT_THAT(job_.run("out", branch).err, HasSubstr(checkpoint(3).string() + ": the run is finished at step 3 of 3"));
+}
+
+TEST_F(TornCheckpoint, LaterOnesStayUntilTheBranchHasSavedAndAreNotResumedFrom) {
+  const Arguments branch = {"max_steps=100000", "save_strategy=steps", "save_steps=50000"};
+  const Arguments from_two = {"resume_from_checkpoint=" + checkpoint(2).string()};
+  QtuneProcess process(job_.train("out", branch + from_two));
+  ASSERT_TRUE(process.wait_until([&] { return job_.steps_logged("out") == 4; }));
+  process.send(SIGKILL);
+  process.wait();
+  EXPECT_THAT(job_.files("out", "checkpoint-"),
+              ElementsAre("checkpoint-2", "checkpoint-4.superseded", "checkpoint-6.superseded"));
+  const ProcessResult inspected = run_process({"inspect", (job_ / "out").string()});
+  EXPECT_THAT(inspected.out, HasSubstr("final model      of an unknown step")) << "the other branch's";
+
+  const ProcessResult again = job_.run("out", kSixSteps + Arguments{"save_steps=3"});
+  EXPECT_THAT(again.err, HasSubstr("resuming from " + checkpoint(2).string()));
+  EXPECT_THAT(again.err, HasSubstr("removed " + checkpoint(6).string() + ".superseded"));
+  EXPECT_THAT(job_.files("out", "checkpoint-"), ElementsAre("checkpoint-2", "checkpoint-3", "checkpoint-6"));
+  EXPECT_TRUE(job_.weights("out", 6) == weights_);
+}
+
+TEST_F(TornCheckpoint, LaterOnesAreResumedFromByNameWhileTheyAreSetAside) {
+  std::filesystem::rename(checkpoint(6), checkpoint(6).string() + ".superseded");
+  const ProcessResult result = job_.run(
+      "out", kSixSteps + Arguments{"max_steps=7", "resume_from_checkpoint=" + checkpoint(6).string() + ".superseded"});
+  EXPECT_THAT(result.err, HasSubstr("resuming from " + checkpoint(6).string() + ".superseded: 6 of 7 steps done"));
+  EXPECT_THAT(job_.files("out", "checkpoint-"), ElementsAre("checkpoint-2", "checkpoint-4", "checkpoint-7"));
+}
+
+TEST_F(TornCheckpoint, NamedWithNothingLeftToTrainItChangesNothing) {
+  const auto before = job_.contents("out");
+  const ProcessResult result =
+      job_.run("out", kSixSteps + Arguments{"max_steps=2", "resume_from_checkpoint=" + checkpoint(2).string()});
+  EXPECT_THAT(result.err, HasSubstr(checkpoint(2).string() + ": the run is finished at step 2 of 2"));
+  EXPECT_TRUE(job_.contents("out") == before);
+}
+
+TEST_F(TornCheckpoint, RunsFolderInItsPlaceIsNamedWithItsNewestOne) {
+  const std::string newest = "name its newest checkpoint, " + checkpoint(6).string();
+  for (const std::string run : {"out", "other"}) {  // going on in place, and into a new folder
+    expect_one_error(
+        run_process(job_.train(run, kSixSteps + Arguments{"resume_from_checkpoint=" + (job_ / "out").string()})), 4,
+        newest);
+  }
 }
 
 TEST_F(TornCheckpoint, OtherDataIsAnErrorAndAnotherKeyAWarning) {

@@ -43,6 +43,10 @@ struct TrainerState {
 
 enum class CheckpointContent { kResumable, kModelOnly };
 
+/// Bytes of a checkpoint, those of all ranks together: `num_trained` weights in float32, both moments, and the masters
+/// where ranks hold slices of them (`sliced_masters`: the weights' file has them rounded).
+uint64_t checkpoint_bytes(int64_t num_trained, CheckpointContent content, bool sliced_masters);
+
 struct CheckpointSource {
   std::filesystem::path model_folder;  // where config.json and the tokenizer come from
   std::string config_yaml;
@@ -81,6 +85,14 @@ std::vector<std::filesystem::path> list_own_checkpoints(const std::filesystem::p
 /// Throws: std::filesystem::filesystem_error.
 void remove_checkpoint(const std::filesystem::path& checkpoint);
 
+/// Renames qtune's checkpoints with more than `step` steps to checkpoint-N.superseded, where resuming does not look:
+/// a run is going to do these steps again. The lowest first: cut short, the newest one is still there. Returns the new
+/// names, lowest step first.
+std::vector<std::filesystem::path> set_later_checkpoints_aside(const std::filesystem::path& output_dir, int64_t step);
+
+/// Removes what set_later_checkpoints_aside has renamed, and returns what that was.
+std::vector<std::filesystem::path> remove_superseded_checkpoints(const std::filesystem::path& output_dir);
+
 /// The whole, resumable checkpoint with the most steps in output_dir; others are passed over, each with a warning.
 /// nullopt: none.
 std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& output_dir);
@@ -109,7 +121,8 @@ void load_checkpoint(const std::filesystem::path& checkpoint, Model& model, Opti
 void remove_old_checkpoints(const std::filesystem::path& output_dir, int64_t keep, int64_t last_step,
                             int64_t best_step = -1);
 
-/// Removes what a killed run left half-written: checkpoint-N.tmp folders and temporary files beside them.
+/// Removes what a killed run left half-written: checkpoint-N.tmp folders, and temporary files beside them but for those
+/// of processes that live (`qtune score` may write into a run's folder). Before this process writes there.
 void remove_unfinished_files(const std::filesystem::path& output_dir);
 
 }  // namespace qtune

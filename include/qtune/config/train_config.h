@@ -333,8 +333,9 @@ struct TrainConfig {
   void output_keys(V& v) {
     v("output_dir", output_dir, any_value(), "Folder of the run. Required.");
     v("overwrite_output_dir", overwrite_output_dir, any_value(),
-      "Start anew although output_dir holds a run: its checkpoints and its final model are removed when the first step "
-      "begins. A `checkpoint-N` that qtune did not write stays.");
+      "Start anew although output_dir holds a run: its checkpoints, final model and report.html are removed when the "
+      "first "
+      "step begins. A `checkpoint-N` that qtune did not write stays.");
     v("resume_from_checkpoint", resume_from_checkpoint, any_value(),
       "A checkpoint's folder; `true`: the newest in output_dir; `false`: none, and an error if there is one, unless "
       "overwrite_output_dir. null: the newest if there is one, unless overwrite_output_dir.");
