@@ -104,9 +104,9 @@ std::string dry_run(const LoadedConfig& loaded, MarkStyle marks, const Launch& l
   const at::Device device = choose_device(c.use_cpu ? DeviceChoice::kCpuOnly : DeviceChoice::kGpuIfAny);
   check_before_weights(c, pruner, plan, device);
   const TrainingShape shape = decided_shape(c, pruner, plan, device, launch.local_world_size);
+  check_disk_space(c, plan, shape, checkpoint);
   std::string text = line(
       "model", fmt::format("{}, {:.1f} M parameters, {} compute", c.model_name_or_path,
-  check_disk_space(c, plan, shape, checkpoint);
                            static_cast<double>(plan.model.num_parameters()) / 1e6, c.bf16 ? "bfloat16" : "float32"));
   if (shape.lora)
     text += line("adapter", describe_lora(*shape.lora, plan.model,
