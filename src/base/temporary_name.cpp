@@ -29,6 +29,21 @@ std::optional<pid_t> process_of(std::string_view text) {
 
 bool is_gone(pid_t process) { return ::kill(process, 0) != 0 && errno == ESRCH; }
 
+/// Removes what is named TARGET.tmp-PID-SERIAL where `is_leftover(TARGET, PID)`.
+template <class IsLeftover>
+void remove_where(const std::filesystem::path& folder, const IsLeftover& is_leftover) {
+  std::vector<std::filesystem::path> found;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    const size_t mark = name.rfind(kMark);
+    if (mark == std::string::npos || mark == 0) continue;
+    const std::optional<pid_t> process = process_of(std::string_view(name).substr(mark + kMark.size()));
+    if (process && is_leftover(name.substr(0, mark), *process)) found.push_back(entry.path());
+  }
+  for (const std::filesystem::path& path : found) std::filesystem::remove_all(path, ignored);
+}
+
 }  // namespace
 
 std::filesystem::path temporary_name(const std::filesystem::path& target, int serial) {
@@ -38,17 +53,14 @@ std::filesystem::path temporary_name(const std::filesystem::path& target, int se
 }
 
 void remove_leftovers(const std::filesystem::path& target) {
-  const std::filesystem::path folder = target.has_parent_path() ? target.parent_path() : ".";
-  const std::string start = target.filename().string() + std::string(kMark);
-  std::vector<std::filesystem::path> found;
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with(start)) continue;
-    const std::optional<pid_t> process = process_of(std::string_view(name).substr(start.size()));
-    if (process && is_gone(*process)) found.push_back(entry.path());
-  }
-  for (const std::filesystem::path& path : found) std::filesystem::remove_all(path, ignored);
+  remove_where(target.has_parent_path() ? target.parent_path() : ".",
+               [own = target.filename().string()](const std::string& name, pid_t process) {
+                 return name == own && is_gone(process);
+               });
+}
+
+void remove_leftovers_in(const std::filesystem::path& folder) {
+  remove_where(folder, [](const std::string&, pid_t process) { return process == ::getpid() || is_gone(process); });
 }
 
 }  // namespace qtune

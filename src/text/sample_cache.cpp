@@ -9,11 +9,13 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <cstdlib>
 #include <ctime>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <system_error>
+#include <tuple>
 
 #include "qtune/base/error.h"
 #include "qtune/base/file.h"
@@ -107,10 +109,12 @@ fs::path cache_file(const fs::path& folder, const DatasetSpec& spec, const std::
   return folder / fmt::format("{}-{}.samples", name, hex64(hash64(key)));
 }
 
-bool is_newer(const fs::path& file, fs::file_time_type than) {
-  std::error_code missing;
-  const fs::file_time_type written = fs::last_write_time(file, missing);
-  return !missing && written >= than;
+/// Which file lies at the path: equal as long as nobody has put another in its place. nullopt: none. (Times alone would
+/// compare this machine's clock with that of the disk's server.)
+std::optional<std::tuple<dev_t, ino_t, time_t, long>> file_there(const fs::path& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return std::nullopt;
+  return std::tuple(info.st_dev, info.st_ino, info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
 }
 
 /// Records were named when they were left out; a later run only says how many there were.
@@ -199,10 +203,10 @@ std::shared_ptr<const SampleStore> open_or_make(const DatasetSpec& spec, const L
     if (auto store = reuse()) return store;
   }
   CacheLock lock(file.string() + ".lock");
-  const fs::file_time_type before = fs::file_time_type::clock::now();
+  const auto before = file_there(file);
   const bool alone = lock.wait(spec.file);
   // What another rank made meanwhile is as fresh as what overwrite_cache asks for.
-  if (options.cache_use == CacheUse::kRead || is_newer(file, before)) {
+  if (options.cache_use == CacheUse::kRead || file_there(file) != before) {
     if (auto store = reuse()) return store;
   }
   if (alone) remove_leftovers(file);

@@ -21,7 +21,8 @@ using MakeStore = std::function<std::shared_ptr<const SampleStore>(const std::fi
 
 /// The store kept under `key` in the options' cache folder, else what `make` makes at the path that it is given (""
 /// where nothing is kept: no folder, no key, or the folder can't be written to, which is a warning).
-/// Several processes: one makes, the others wait; where files can't be locked, each makes, and the last one's stays.
+/// Several processes: one makes, the others wait and take what it made, with CacheUse::kOverwrite too; where files
+/// can't be locked, each makes, and the last one's stays.
 std::shared_ptr<const SampleStore> open_or_make(const DatasetSpec& spec, const LoadSamplesOptions& options,
                                                 const std::string& key, const MakeStore& make);
 

@@ -41,5 +41,24 @@ TEST(RemoveLeftovers, TakesFilesAndFoldersOfDeadProcessesOnly) {
   remove_leftovers(dir / "nowhere/out");
 }
 
+TEST(RemoveLeftoversIn, TakesThoseOfAllTargetsButOfNoLivingProcess) {
+  const TempDir dir;
+  const std::string dead = std::to_string(dead_process()), alive = std::to_string(getppid());
+  fs::create_directory(dir / ("checkpoint-2.tmp-" + dead + "-0"));
+  write_file_atomic(dir / ("checkpoint-2.tmp-" + dead + "-0") / "model.safetensors", "x");
+  write_file_atomic(dir / ("config.json.tmp-" + dead + "-3"), "x");
+  const std::set<std::string> kept = {"config.json", "scores.jsonl.tmp-" + alive + "-0", ".tmp-" + dead + "-0"};
+  for (const std::string& name : kept) write_file_atomic(dir / name, "x");
+  remove_leftovers_in(dir.path());
+  EXPECT_EQ(names_in(dir.path()), kept);
+}
+
+TEST(RemoveLeftoversIn, TakesThoseOfAnEarlierProcessWithTheSameNumber) {
+  const TempDir dir;
+  write_file_atomic(dir / temporary_name("model.safetensors", 3), "half of it");
+  remove_leftovers_in(dir.path());
+  EXPECT_EQ(names_in(dir.path()), std::set<std::string>());
+}
+
 }  // namespace
 }  // namespace qtune

@@ -1,15 +1,25 @@
 // The cache of tokenized samples, through load_samples.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <cstdio>
 #include <fstream>
+#include <memory>
+#include <stdexcept>
+#include <thread>
 
 #include "qtune/base/error.h"
+#include "qtune/base/file.h"
+#include "qtune/base/log.h"
 #include "qtune/text/load_samples.h"
 #include "support/byte_tokenizer.h"
+#include "support/dead_process.h"
 #include "support/temp_dir.h"
 
 namespace qtune {
@@ -131,11 +141,14 @@ TEST_F(SampleCache, ADamagedFileIsMadeAgain) {
 TEST_F(SampleCache, WhatAKilledRunLeftIsRemoved) {
   answer();
   const fs::path file = options_.cache_folder / cache_files().at(0);
-  std::ofstream(file.string() + ".tmp-123-0") << "half of it";
+  std::ofstream(fmt::format("{}.tmp-{}-0", file.string(), dead_process())) << "half of it";
+  const std::string living = fmt::format("{}.tmp-{}-0", file.string(), ::getppid());
+  std::ofstream(living) << "another's half";
   std::ofstream(options_.cache_folder / "other.samples.tmp-5-0") << "another's";
   options_.cache_use = CacheUse::kOverwrite;
   answer();
-  EXPECT_THAT(cache_files(), testing::UnorderedElementsAre(file.filename().string(), "other.samples.tmp-5-0"));
+  EXPECT_THAT(cache_files(),
+              testing::UnorderedElementsAre(file.filename(), fs::path(living).filename(), "other.samples.tmp-5-0"));
 }
 
 TEST_F(SampleCache, CountsComeFromTheCacheToo) {
@@ -192,6 +205,114 @@ TEST_F(SampleCache, ManyProcessesAtOnceGetTheSameAndLeaveOneFile) {
     EXPECT_EQ(status, 0);
   }
   EXPECT_EQ(cache_files().size(), 1u);
+}
+
+/// Holds the lock of a cache file, as a process that makes it does.
+class HeldLock {
+ public:
+  explicit HeldLock(const fs::path& file)
+      : path_(file.string() + ".lock"), fd_(::open(path_.c_str(), O_RDWR | O_CREAT, 0644)) {
+    if (::flock(fd_, LOCK_EX) != 0) throw std::runtime_error("flock failed");
+  }
+  ~HeldLock() {
+    ::flock(fd_, LOCK_UN);  // processes forked meanwhile have the descriptor, too
+    ::close(fd_);
+  }
+  HeldLock(const HeldLock&) = delete;
+  HeldLock& operator=(const HeldLock&) = delete;
+
+  void take_file_away() const { fs::remove(path_); }
+
+ private:
+  fs::path path_;
+  int fd_;
+};
+
+/// Another process that loads the samples; its log tells how it went.
+class Loader {
+ public:
+  Loader(const LoadSamplesOptions& options, fs::path log) : log_(std::move(log)), pid_(::fork()) {
+    if (pid_ != 0) return;
+    const int fd = ::open(log_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    ::dup2(fd, STDOUT_FILENO);
+    ::dup2(fd, STDERR_FILENO);
+    spdlog::flush_on(spdlog::level::info);
+    int status = 1;
+    try {
+      load_samples(options);
+      status = 0;
+    } catch (const std::exception& e) {
+      fmt::print(stderr, "{}\n", e.what());
+    }
+    std::fflush(stdout);
+    ::_exit(status);
+  }
+  bool has_said(const std::string& text) const {
+    return fs::exists(log_) && read_file(log_).find(text) != std::string::npos;
+  }
+  void wait_until_said(const std::string& text) const {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (!has_said(text)) {
+      if (std::chrono::steady_clock::now() > deadline) throw std::runtime_error("not said: " + text);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+  bool is_running() const {
+    siginfo_t ended{};
+    return ::waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid == 0;
+  }
+  int exit_status() const {
+    int status = -1;
+    ::waitpid(pid_, &status, 0);
+    return status;
+  }
+
+ private:
+  fs::path log_;
+  pid_t pid_;
+};
+
+constexpr const char* kWaits = "another process tokenizes it: waiting";
+constexpr const char* kReuses = "tokenized before, taken from";
+
+TEST_F(SampleCache, OfThoseThatOverwriteItTogetherOneTokenizes) {
+  answer();
+  change_unseen("grape");
+  options_.cache_use = CacheUse::kOverwrite;
+  std::vector<std::unique_ptr<Loader>> loaders;
+  {
+    const HeldLock lock(options_.cache_folder / cache_files().at(0));
+    for (const char* name : {"a.log", "b.log", "c.log"})
+      loaders.push_back(std::make_unique<Loader>(options_, dir_ / name));
+    for (const auto& loader : loaders) loader->wait_until_said(kWaits);
+  }
+  int num_reused = 0;
+  for (const auto& loader : loaders) {
+    EXPECT_EQ(loader->exit_status(), 0);
+    num_reused += loader->has_said(kReuses) ? 1 : 0;
+  }
+  EXPECT_EQ(num_reused, 2);
+  options_.cache_use = CacheUse::kRead;
+  EXPECT_EQ(answer(), "grape");
+}
+
+TEST_F(SampleCache, ALockThatItsHolderTookAwayIsNoLock) {
+  answer();
+  const fs::path file = options_.cache_folder / cache_files().at(0);
+  options_.cache_use = CacheUse::kOverwrite;
+  std::unique_ptr<Loader> waiter;
+  std::unique_ptr<HeldLock> latecomer;
+  {
+    const HeldLock lock(file);
+    waiter = std::make_unique<Loader>(options_, dir_ / "a.log");
+    waiter->wait_until_said(kWaits);
+    lock.take_file_away();
+    latecomer = std::make_unique<HeldLock>(file);
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  EXPECT_TRUE(waiter->is_running()) << "beside the latecomer";
+  latecomer.reset();
+  EXPECT_EQ(waiter->exit_status(), 0);
 }
 
 TEST(DefaultCacheFolder, IsTheUsersUnlessAnotherIsNamed) {
