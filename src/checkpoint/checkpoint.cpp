@@ -288,12 +288,13 @@ void load_checkpoint(const fs::path& checkpoint, Model& model, Optimizer& optimi
 }
 
 void remove_unfinished_files(const fs::path& output_dir) {
-  static const std::regex kUnfinished(R"(checkpoint-\d+\.tmp|.+\.tmp-\d+-\d+)");  // the latter: AtomicFileWriter's
+  static const std::regex kUnfinished(R"(checkpoint-\d+\.tmp)");  // of no process alone: all ranks write there
   std::vector<fs::path> found;
   for (const auto& entry : fs::directory_iterator(output_dir)) {
     if (std::regex_match(entry.path().filename().string(), kUnfinished)) found.push_back(entry.path());
   }
   for (const fs::path& path : found) fs::remove_all(path);
+  remove_leftovers_in(output_dir);
 }
 
 }  // namespace qtune

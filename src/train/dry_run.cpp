@@ -26,9 +26,11 @@ std::string line(const std::string& name, const std::string& value) { return fmt
 std::string steps_text(const TrainConfig& c, const TrainingPlan& plan, int world_size) {
   const int64_t per_epoch = plan.epochs.steps_per_epoch();
   const double epochs = static_cast<double>(plan.total_steps) / static_cast<double>(per_epoch);
+  const int64_t at_once = c.per_device_train_batch_size * world_size;
+  const int64_t micro_batches = (plan.epochs.samples_per_step + at_once - 1) / at_once;
   std::string text = line("steps", fmt::format("{}, {:.4g} epochs of {}", plan.total_steps, epochs, per_epoch));
   text += line("a step", fmt::format("{} samples: {} micro-batches of {}{}", plan.epochs.samples_per_step,
-                                     c.gradient_accumulation_steps, c.per_device_train_batch_size,
+                                     micro_batches, c.per_device_train_batch_size,
                                      world_size > 1 ? fmt::format(" on each of {} ranks", world_size) : ""));
   text += line("learning rate", fmt::format("{:g}, {}, {} steps of warm-up", c.learning_rate, c.lr_scheduler_type,
                                             plan.schedule.warmup_steps));
@@ -51,7 +53,7 @@ std::string data_text(const TrainingPlan& plan) {
   return text;
 }
 
-std::string memory_text(const TrainingPlan& plan, const TrainingShape& shape, at::Device device) {
+std::string memory_text(const TrainingPlan& plan, const TrainingShape& shape, at::Device device, bool longest) {
   const MemoryEstimate m = estimate_training_memory(plan.model, shape);
   const int64_t there = device.is_cpu() ? total_memory_bytes() : available_memory_bytes(device);
   const auto size = [](int64_t bytes) { return format_bytes(static_cast<uint64_t>(bytes)); };
@@ -63,8 +65,8 @@ std::string memory_text(const TrainingPlan& plan, const TrainingShape& shape, at
                                size(m.weights), size(m.gradients), size(m.optimizer), size(m.activations),
                                shape.gradient_checkpointing ? " (gradient checkpointing)" : "", size(m.workspace),
                                size(m.program)));
-  text += line("", fmt::format("largest micro-batch: {} tokens, {} trainable, before pruning", shape.num_tokens,
-                               shape.num_targets));
+  text += line("", fmt::format("largest micro-batch: {} tokens, {} trainable, {}", shape.num_tokens, shape.num_targets,
+                               longest ? "of the longest samples" : "before pruning"));
   return text;
 }
 
@@ -113,8 +115,8 @@ std::string dry_run(const LoadedConfig& loaded, MarkStyle marks, const Launch& l
                                           checkpoint ? checkpoint->string() : c.adapter_name_or_path.value_or("new")));
   text += line("output_dir",
                checkpoint ? fmt::format("{}, resuming from {}", c.output_dir, checkpoint->string()) : c.output_dir);
-  text += steps_text(c, plan, launch.world_size) + data_text(plan) + memory_text(plan, shape, device) +
-          first_batch_text(c, plan, marks);
+  text += steps_text(c, plan, launch.world_size) + data_text(plan) +
+          memory_text(plan, shape, device, c.pruning.sample.method == "longest") + first_batch_text(c, plan, marks);
   return text + "\ndry run: nothing was trained or written\n";
 }
 
