@@ -211,19 +211,17 @@ class SweepRunner {
     }
   }
 
+  /// One after the other: where something throws, all that still run are in active_.
   void reap() {
-    std::vector<ActiveRun> still;
-    for (ActiveRun& active : active_) {
-      const std::optional<int> code = active.child->exit_code();
-      if (!code) {
-        still.push_back(std::move(active));
-      } else if (!go_on(active, *code)) {
-        free_slots_.push_back(active.slot);
-      } else {
-        still.push_back(std::move(active));
+    for (size_t k = 0; k < active_.size();) {
+      const std::optional<int> code = active_[k].child->exit_code();
+      if (!code || go_on(active_[k], *code)) {
+        ++k;
+        continue;
       }
+      free_slots_.push_back(active_[k].slot);
+      active_.erase(active_.begin() + static_cast<std::ptrdiff_t>(k));
     }
-    active_ = std::move(still);
   }
 
   /// After a process of the run ended. Returns whether another was started.
@@ -320,7 +318,7 @@ class SweepRunner {
   void read_metrics(size_t run) {
     try {
       results_[run].metrics = read_run_metrics(folder_of(run));
-    } catch (const Error& e) {
+    } catch (const std::exception& e) {  // a file system's, too
       spdlog::warn("{}: no numbers in the tables: {}", title(run), e.what());
     }
   }

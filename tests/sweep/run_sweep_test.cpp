@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include <memory>
+
 #include "support/generation_model.h"
 #include "support/training_job.h"
 
@@ -108,6 +110,37 @@ TEST(RunSweep, AFailedRunIsShownAndStopsNoOther) {
   EXPECT_THAT(result.err, HasSubstr("bad: failed with exit code"));
   EXPECT_THAT(job.table(), HasSubstr("1 of 2 runs finished."));
   EXPECT_THAT(job.table(), testing::ContainsRegex("- bad: exit code [0-9]+: .*missing.jsonl"));
+}
+
+/// As when the disk is full: from run a's first checkpoint on the table can't be written.
+std::unique_ptr<QtuneProcess> start_without_table(const SweepJob& job) {
+  auto sweep = std::make_unique<QtuneProcess>(job.sweep());
+  EXPECT_TRUE(sweep->wait_until([&] { return std::filesystem::exists(job / "out/runs/a/checkpoint-1"); }))
+      << sweep->err_so_far();
+  std::filesystem::remove(job / "out/table.md");
+  std::filesystem::create_directory(job / "out/table.md");
+  return sweep;
+}
+
+TEST(RunSweep, TablesThatCannotBeWrittenEndNoRunAndAreAnErrorAtTheEnd) {
+  const SweepJob job("list: [{name: a}, {name: b}]\n");
+  const ProcessResult result = start_without_table(job)->wait();
+  expect_one_error(result, 1, (job / "out/table.md").string());
+  EXPECT_EQ(result.error_lines("warning: the tables can't be written").size(), 2U) << result.err;
+  for (const char* run : {"a", "b"}) {
+    EXPECT_THAT(read_file(job / (std::string("out/runs/") + run + "/sweep_run.json")), HasSubstr("finished"));
+  }
+}
+
+TEST(RunSweep, TablesThatCouldNotBeWrittenAreWrittenWithTheNextRun) {
+  const SweepJob job("list: [{name: a}, {name: b}]\n");
+  const std::unique_ptr<QtuneProcess> sweep = start_without_table(job);
+  ASSERT_TRUE(sweep->wait_until([&] { return std::filesystem::exists(job / "out/runs/b/checkpoint-1"); }))
+      << sweep->err_so_far();
+  std::filesystem::remove(job / "out/table.md");
+  const ProcessResult result = sweep->wait();
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(job.table(), HasSubstr("2 of 2 runs finished."));
 }
 
 TEST(RunSweep, ARunWhoseConfigChangedIsRefusedByNameAndRedoneOnDemand) {
