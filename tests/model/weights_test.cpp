@@ -232,6 +232,28 @@ TEST(SaveModel, ConfigOfTransformers4KeepsTorchDtype) {
   EXPECT_EQ(nlohmann::json::parse(read_file(target / "config.json")), config);
 }
 
+/// Written by one version and saved again by the other.
+TEST(SaveModel, ConfigWithBothNamesOfTheDtypeHasBothSet) {
+  const TempDir source, target;
+  nlohmann::json config = fixture_config("llama_tied");
+  config["dtype"] = config["torch_dtype"] = "float32";
+  write_config(source.path(), config);
+  WeightsToChange("llama_tied").write(source.path());
+  Model model = Model::load(source.path(), {});
+  save_model(model, source.path(), target.path(), Dtype::kBF16);
+  config["dtype"] = config["torch_dtype"] = "bfloat16";
+  EXPECT_EQ(nlohmann::json::parse(read_file(target / "config.json")), config);
+}
+
+TEST(SaveTrained, FilesOfTheOtherKindThatStayAreAFaultOfTheModelsFolder) {
+  const ModelFixture fixture("llama_tied");
+  const TempDir target;
+  std::filesystem::create_directories(target / "adapter_config.json/in the way");
+  Model model = Model::load(fixture.folder(), {});
+  expect_throws<CheckpointError>([&] { save_trained(model, fixture.folder(), target.path(), Dtype::kF32); },
+                                 {"adapter_config.json", "the files of another training"});
+}
+
 TEST(SaveModel, TokenizerAndTemplateFilesAreCarriedOver) {
   const TempDir source, target;
   write_config(source.path(), fixture_config("llama_tied"));

@@ -51,6 +51,15 @@ TEST_F(TornCheckpoint, IsPassedOverWithAWarningForTheOneBefore) {
   EXPECT_TRUE(job_.weights("out", 6) == weights_);
 }
 
+TEST_F(TornCheckpoint, WithAFileThatCannotBeReadIsPassedOverToo) {
+  std::filesystem::remove(checkpoint(6) / "optimizer.safetensors");
+  std::filesystem::create_directory(checkpoint(6) / "optimizer.safetensors");
+  const ProcessResult result = job_.run("out", kSixSteps);
+  EXPECT_THAT(result.err, HasSubstr("checkpoint-6: can't be resumed from: "));
+  EXPECT_THAT(result.err, HasSubstr("resuming from " + checkpoint(4).string()));
+  EXPECT_TRUE(job_.weights("out", 6) == weights_);
+}
+
 TEST_F(TornCheckpoint, WithoutAWholeOneTheRunStopsInsteadOfStartingAnew) {
   for (const int step : {2, 4}) std::filesystem::remove(checkpoint(step) / "manifest.json");
   truncate(checkpoint(6) / "trainer_state.json");
@@ -157,6 +166,16 @@ TEST(UnfinishedFiles, OfAKilledRunAreTakenAwayByTheNextOne) {
   std::filesystem::create_directory(job / "out/checkpoint-1.tmp");
   job.run("out", {"max_steps=2", "overwrite_output_dir=true"});
   for (const std::string& name : job.files("out")) EXPECT_THAT(name, testing::Not(HasSubstr(".tmp")));
+}
+
+TEST(UnfinishedFiles, OfALivingProcessStay) {
+  const TrainingJob job;
+  job.write_data(random_samples(20, 3));
+  std::filesystem::create_directory(job / "out");
+  const std::string living = fmt::format("scores.jsonl.tmp-{}-0", ::getpid());
+  write_file_atomic(job / "out" / living, "what qtune score has written so far");
+  job.run("out", {"max_steps=2"});
+  EXPECT_THAT(job.files("out"), testing::Contains(living));
 }
 
 TEST(LastStep, IsSavedUnlessNoCheckpointsAreWanted) {
