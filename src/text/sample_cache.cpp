@@ -78,8 +78,8 @@ class CacheLock {
     return result == 0;
   }
   bool is_still_there() const {
-    struct stat own {
-    }, named{};
+    struct stat own {};
+    struct stat named {};
     return ::fstat(fd_, &own) == 0 && ::stat(path_.c_str(), &named) == 0 && own.st_ino == named.st_ino &&
            own.st_dev == named.st_dev;
   }

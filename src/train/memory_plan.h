@@ -9,9 +9,9 @@
 namespace qtune {
 
 /// The largest micro-batch of the first epoch before pruning (what `longest` keeps is known: the largest after it), its
-/// adapter, the models beside it, and gradient_checkpointing as the config has
-/// it (null: off). Tokens rule the memory, targets the head's share: each is the most of any micro-batch. Throws:
-/// CheckpointError for an adapter that does not fit the model.
+/// adapter, the models beside it, and gradient_checkpointing as the config has it (null: off). Tokens rule the memory,
+/// targets the head's share: each is the most of any micro-batch. Throws: CheckpointError for an adapter that does not
+/// fit the model.
 TrainingShape training_shape(const TrainConfig& config, const Pruner& pruner, const TrainingPlan& plan);
 
 /// gradient_checkpointing: null. True where training takes more than nine tenths of `available_bytes` without it.
